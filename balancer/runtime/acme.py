@@ -21,7 +21,7 @@ from balancer.clock import Clock
 from balancer.messages import Challenges
 from balancer.outliers.ejection_term import in_a_row
 from balancer.runtime import acme_schedule as schedule
-from balancer.runtime.acme_files import Folder, read_state, sweep
+from balancer.runtime.acme_files import Folder, read_state, sweep, try_room
 from balancer.runtime.acme_lock import FolderLock
 from balancer.runtime.acme_parts import AcmePlan, Failed, Ordered, OrderRequest, Pending, State
 from balancer.runtime.acme_process import OnNote, OnPublish, order_in_process
@@ -227,6 +227,7 @@ class Acme:
 
     def _prepare(self, domain: str, state: State) -> None:
         sweep(self._plan.folder)
+        try_room(self._plan.folder)
         self._folder.write_state(domain, state)
 
     def _end(self, domain: str, state: State) -> None:

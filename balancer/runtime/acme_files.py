@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from balancer.config.acme_paths import PENDING, STATE, certificate_file
+from balancer.config.acme_paths import CERTIFICATES, PENDING, STATE, certificate_file
 from balancer.config.file_stamps import Stamp, stamp
 from balancer.runtime.acme_parts import AccountRecord, Pending, State
 from balancer.spec.part import DecodeError, Decoder, Part, encode
@@ -19,6 +19,7 @@ PartT = TypeVar("PartT", bound=Part)
 _ACCOUNT = "account.json"
 _LARGEST = 1 << 20  # bytes that are read of a file
 _TEMPORARY = ".new-"  # how the names of files begin that are being written
+_ROOM = 64 << 10  # bytes: more than the files of an order take
 
 
 def write(path: str, data: bytes) -> None:
@@ -155,3 +156,10 @@ def sweep(folder: str) -> None:
     for path in Path(folder).rglob(f"{_TEMPORARY}*"):
         with suppress(OSError):
             path.unlink()
+
+
+def try_room(folder: str) -> None:
+    """Raise OSError now if there is no room for a certificate, and not when it has been issued."""
+    path = os.path.join(folder, CERTIFICATES, f"{_TEMPORARY}room")
+    write(path, bytes(_ROOM))
+    os.unlink(path)

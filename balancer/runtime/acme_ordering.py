@@ -68,7 +68,7 @@ def answer_to(request: OrderRequest) -> Ordered | Failed:
         return Failed(cause=error.cause, why=str(error), retry_after=error.retry_after)
     except OSError as error:
         why = f"{folder} cannot be used: {(error.strerror or str(error)).lower()}"
-        return Failed(cause=Cause.UNREACHABLE, why=why)
+        return Failed(cause=Cause.REFUSED, why=why)  # it may have been issued, which counts for the authority
     except CertificateError as error:
         return Failed(cause=Cause.REFUSED, why=f"the authority's answer cannot be used: {error}")
     return Ordered(challenge=issued.challenge, not_before=pair.not_before, not_after=pair.not_after)

@@ -157,7 +157,7 @@ async def test_the_authority_is_asked_again_later_and_its_words_are_shown(tmp_pa
         authority.front.problems = [(429, "rateLimited", "too many certificates for shop.example")]
         file(authority, "account.json").write_text("{")
         certificate = file(authority, f"certificates/{SHOP}.pem")
-        certificate.parent.mkdir()
+        certificate.parent.mkdir(exist_ok=True)
         certificate.write_text("-----BEGIN CERTIFICATE-----\nx")
         async with running(**settings) as balancer:
             breaks_off = await balancer.says(f"{certificate} breaks off: a block of CERTIFICATE has no end")

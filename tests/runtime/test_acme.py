@@ -439,6 +439,27 @@ async def test_a_storage_that_cannot_be_written_to_is_reported_once(
     assert view.error == ""
 
 
+async def test_nothing_is_ordered_that_could_not_be_kept(scene: Scene) -> None:
+    place = scene.folder / "certificates"
+    scene.folder.mkdir()
+    place.write_text("not a directory")
+    await scene.live(2 * DISK)
+    assert scene.orders == []
+    place.unlink()
+    await scene.live(2 * DISK)
+    assert len(scene.orders) == 1
+    assert list(place.iterdir()) == []
+
+
+async def test_what_a_process_has_left_half_written_goes_with_the_next_order(scene: Scene) -> None:
+    left = [scene.folder / ".new-7-account.json", scene.folder / "certificates" / ".new-7-shop.example.pem"]
+    left[1].parent.mkdir(parents=True)
+    for path in left:
+        path.write_text("{")
+    await scene.turn()
+    assert not any(path.exists() for path in left)
+
+
 async def test_trouble_with_the_storage_ends_though_nothing_is_due(scene: Scene) -> None:
     await scene.turn()
     pending = scene.folder / "pending"

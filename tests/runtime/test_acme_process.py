@@ -157,9 +157,7 @@ def test_an_answer_that_is_no_certificate_is_a_failure(
 def test_a_storage_that_is_full_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acme_ordering, "order", Authority(OSError(28, "No space left on device")))
     answer = answer_to(request(tmp_path))
-    assert answer == Failed(
-        cause=Cause.UNREACHABLE, why=f"{tmp_path} cannot be used: no space left on device"
-    )
+    assert answer == Failed(cause=Cause.REFUSED, why=f"{tmp_path} cannot be used: no space left on device")
 
 
 @pytest.mark.integration

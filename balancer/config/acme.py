@@ -70,6 +70,8 @@ def _check_url(text: str) -> str:
         is_url = False
     if not is_url or not text.isprintable() or " " in text:
         raise ValueError(f"is not an https URL; write that of an ACME directory, such as {LETS_ENCRYPT}")
+    if "@" in parts.netloc:
+        raise ValueError("has a user name in it, which ACME does not use and logs would show; remove it")
     return text
 
 

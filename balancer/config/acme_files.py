@@ -11,6 +11,7 @@ from balancer.certificates.problem import CertificateError
 from balancer.certificates.reading import authorities_from, pair_from_files
 from balancer.certificates.self_signed import self_signed
 from balancer.config.acme import AcmeSettings
+from balancer.config.acme_paths import CERTIFICATES, PENDING, STATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,20 @@ def problems(acme: AcmeSettings, domains: Sequence[str]) -> Iterator[tuple[str, 
     if not os.path.isdir(acme.storage):
         text = "is not a directory; create it, or mount a volume there: what is lost must be ordered again"
         yield "acme.storage", acme.storage, text
-    elif not os.access(acme.storage, os.W_OK | os.X_OK):
+    elif (closed := _closed(acme)) is not None:
         user = f"the user with the id {os.geteuid()}, as whom the balancer runs,"
-        yield "acme.storage", acme.storage, f"cannot be written to; let {user} write there"
+        yield "acme.storage", closed, f"cannot be written to; let {user} write there"
     if acme.ca:
         try:
             authorities_from(acme.ca, 0.0)
         except CertificateError as error:
             yield "acme.ca", error.where, error.text
+
+
+def _closed(acme: AcmeSettings) -> str | None:
+    """A directory of the storage that cannot be written to: another user may have begun it, such as root."""
+    folders = (os.path.join(acme.folder, name) for name in (CERTIFICATES, STATE, PENDING))
+    for path in (acme.storage, acme.folder, *folders):
+        if os.path.isdir(path) and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            return path
+    return None

@@ -170,6 +170,18 @@ def test_a_storage_that_cannot_be_written_to_is_an_error(
     )
 
 
+@pytest.mark.parametrize("name", ["", "certificates", "state", "pending"])
+def test_a_storage_that_another_user_has_begun_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    folder = Path(AcmeSettings(domains=("shop.example",), storage=str(tmp_path)).folder, name)
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder)  # root may do everything
+    assert problem(tmp_path).startswith(
+        f'BALANCER_TLS__ACME__STORAGE: "{folder}" cannot be written to; let the user with'
+    )
+
+
 def test_without_the_package_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("balancer.config.acme_files.find_spec", lambda name: None)
     assert problem(tmp_path) == (
@@ -184,6 +196,7 @@ def test_without_the_package_there_is_a_remedy(monkeypatch: pytest.MonkeyPatch, 
         pytest.param("EMAIL", "a@b.example, c@d.example", "is not an e-mail address", id="two"),
         pytest.param("DIRECTORY_URL", "http://ca.test/dir", "is not an https URL", id="plain http"),
         pytest.param("DIRECTORY_URL", "https:///dir", "is not an https URL", id="no host"),
+        pytest.param("DIRECTORY_URL", "https://a:b@ca.test/", "has a user name in it", id="a password"),
         pytest.param("DIRECTORY_URL", "https://ca.test:x/", "is not an https URL", id="a port that is none"),
         pytest.param("CA", "/nowhere.pem", "cannot be read (no such file or directory)", id="no file"),
     ],

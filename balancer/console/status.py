@@ -278,7 +278,7 @@ def _note(upstream: Answer) -> str:
     if check is not None and check["hint"]:
         notes.append(f"last check: {check['hint']}")
     failures = upstream["connect_failures"]
-    if failures and upstream["causes"]:
+    if failures and (upstream["causes"] or not upstream["requests"]):
         counts = ", ".join(f"{count:,} {reason}" for reason, count in failures.items())
         notes.append(f"failed connections so far: {counts}")
     return "; ".join(notes)

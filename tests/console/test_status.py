@@ -120,6 +120,11 @@ def test_the_state_shown_is_the_one_that_matters_most(other: dict[str, Any], sta
             id="ejected",
         ),
         pytest.param(
+            upstream("app1:8000", last_check=None, requests=0, connect_failures={"tls": 2}),
+            "app1:8000: failed connections so far: 2 tls",
+            id="never connected, and never checked",
+        ),
+        pytest.param(
             upstream("app1:8000", causes=["outlier"], outlier={"until": UNTIL, "in_a_row": 1}),
             "app1:8000: ejected by outlier detection until 12:00:10 UTC; balancer events says why",
             id="outlier",
@@ -160,7 +165,8 @@ def test_an_unhealthy_upstream_has_a_line_with_the_cause(one: dict[str, Any], no
 
 
 def test_healthy_upstreams_have_no_extra_lines() -> None:
-    assert not [line for line in shown(pools(upstream("app1:8000"), upstream("app2:8000"))) if ": " in line]
+    connected_since = upstream("app2:8000", requests=7, connect_failures={"tls": 2})
+    assert not [line for line in shown(pools(upstream("app1:8000"), connected_since)) if ": " in line]
 
 
 def test_an_unresolved_name_is_shown_with_a_remedy() -> None:

@@ -25,6 +25,8 @@ _MISTAKES = (
      "them: {0},{1}"),
     (r"([^\s;&?]+)[\s;&]+((?:weight|backup|refresh|tls)=.*)", "has its options without a question mark; "
      "write {0}?{1}"),
+    (r"(?i:[a-z]+\+unix|unix\+[a-z]+):/*(/.*)", "is a unix socket with another scheme, which is "
+     "not supported; write unix:{0}"),
     (r"([0-9]+)", "is a port without a name; write app1:{0}"),
     (r"[^?]*\$.*", "contains a variable that was not replaced; write the name itself"),
 )  # fmt: skip

@@ -53,6 +53,12 @@ def test_an_upstream_is_parsed(text: str, expected: Spec) -> None:
             "has a scheme, which a unix socket has not; write unix:/run/a.sock",
             id="a socket as in nginx",
         ),
+        pytest.param(
+            "https+unix:/run/a.sock", "not supported; write unix:/run/a.sock$", id="TLS to a socket"
+        ),
+        pytest.param(
+            "unix+tls:/run/a.sock", "not supported; write unix:/run/a.sock$", id="a socket with TLS"
+        ),
         pytest.param("10.0.0.300:80", r"no valid IPv4 address \(10.0.0.300\)", id="bad_ipv4"),
         pytest.param("10.0.0:80", "no valid IPv4 address", id="short_ipv4"),
         pytest.param("::1", r"without brackets; write \[::1\]:8000", id="ipv6_without_brackets"),

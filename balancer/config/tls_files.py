@@ -76,7 +76,7 @@ def read_files(settings: TlsSettings, now: float, hosts: Sequence[str] = ()) -> 
     warnings = [*ordered.warnings, *(text for _, pair in found for text in pair.warnings)]
     if password and found and not any(pair.was_encrypted for _, pair in found):
         warnings.append("TLS__PASSWORD_FILE has no effect: no key is encrypted; remove it")
-    warnings += [*about_authorities, *_about_names(found)]
+    warnings += [*about_authorities, *_about_names(found, domains)]
     return TlsFiles(
         tuple(found),
         client_ca,
@@ -97,11 +97,16 @@ def _place(settings: TlsSettings, error: CertificateError, setting: str) -> tupl
     return setting, error.where, error.text
 
 
-def _about_names(found: list[tuple[str, "Pair"]]) -> Iterator[str]:
-    """Names that an earlier certificate has too."""
+def _about_names(found: list[tuple[str, "Pair"]], domains: Sequence[str]) -> Iterator[str]:
+    """Names that an earlier certificate has too; `domains` are the labels of automatic ones."""
     seen: dict[str, str] = {}
     for label, pair in found:
         for name in pair.names:
-            if name in seen and seen[name] != label:
+            if name in seen and name == label and label in domains:
+                yield (
+                    f"the automatic certificate for {name} is ordered for nothing: {seen[name]} comes first "
+                    "and has that name too; remove one of them"
+                )
+            elif name in seen and seen[name] != label:
                 yield f"{label} is not used for {name}: {seen[name]} comes first and has that name too"
             seen.setdefault(name, label)

@@ -105,7 +105,8 @@ def test_files_come_first(tmp_path: Path) -> None:
         "help.example",
     ]
     assert found.warnings == (
-        f"shop.example is not used for shop.example: {certificate} comes first and has that name too",
+        f"the automatic certificate for shop.example is ordered for nothing: {certificate} comes first and "
+        "has that name too; remove one of them",
     )
 
 

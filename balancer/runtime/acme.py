@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Protocol, TypeVar
 
+from balancer.acme.problem import Cause
 from balancer.admin.view import AcmeView, moment
 from balancer.clock import Clock
 from balancer.messages import Challenges
@@ -34,6 +35,7 @@ LOOK = 1.0  # seconds between two looks into the storage
 # their loops, other instances find it in the storage when they look.
 SETTLE, OTHERS_LOOK = 0.25, 3.0
 DISK = 60.0  # seconds until the next order, if the storage cannot be written to
+PAUSE = 30.0  # seconds until that of another domain, if the authority is away or wants fewer requests
 PENDING = 310.0  # seconds that a challenge is shown at most: an order takes less
 ISSUED, FAILED = "issued", "failed"  # results of orders
 
@@ -91,7 +93,9 @@ class Acme:
         self._states: dict[str, State] = dict.fromkeys(plan.domains, State())
         self._own: tuple[ChallengeSpec, ...] = ()  # of the order that runs
         self._ordering: tuple[str, asyncio.Task[None]] | None = None
-        self._not_before = 0.0  # because of the storage, in seconds since the epoch
+        # Seconds on the monotonic clock: because of the storage, and for all domains but this one.
+        self._not_before = 0.0
+        self._pause = "", 0.0
         self._trouble = ""  # with the storage, logged
         self._results: Counter[tuple[str, str]] = Counter()
 
@@ -123,7 +127,7 @@ class Acme:
             return
         self._show(others)
         now = self._clock.wall()
-        if self.is_ordering or now < self._not_before:
+        if self.is_ordering or self._now() < self._not_before:
             return
         if waiting := self._due(now):
             task = asyncio.get_running_loop().create_task(self._try(waiting[0]), name="order a certificate")
@@ -153,7 +157,9 @@ class Acme:
         return sorted((domain for domain in times if times[domain] <= now), key=lambda domain: times[domain])
 
     def _when(self, domain: str, state: State, now: float) -> float:
-        return schedule.due(self._certificate(domain), state, self._jitter[domain], now)
+        due = schedule.due(self._certificate(domain), state, self._jitter[domain], now)
+        left = self._pause[1] - self._now()
+        return due if domain == self._pause[0] or left <= 0 else max(due, now + left)
 
     def _certificate(self, domain: str) -> CertificateSpec | None:
         """The one that an authority has issued."""
@@ -180,7 +186,7 @@ class Acme:
         except OSError as error:
             self._in_trouble(error)
         except Exception:  # the certificates that are there serve on
-            self._not_before = self._clock.wall() + DISK
+            self._not_before = self._now() + DISK
             self._log.exception("ordering a certificate for %s failed", domain)
 
     async def _order(self, domain: str, before: State) -> None:
@@ -219,6 +225,8 @@ class Acme:
             await self._certificates.look()
         else:
             state = schedule.failed(before, result, self._random.random(), self._clock.wall())
+            if result.cause in (Cause.UNREACHABLE, Cause.LIMITED):
+                self._pause = domain, self._now() + PAUSE
             self._results[domain, FAILED] += 1
         self._states[domain] = state
         await self._call("write a state", lambda: self._folder.write_state(domain, state))
@@ -249,7 +257,7 @@ class Acme:
         self._note("certificate_failed", text)
 
     def _in_trouble(self, error: OSError) -> None:
-        self._not_before = self._clock.wall() + DISK
+        self._not_before = self._now() + DISK
         why = (error.strerror or str(error)).lower()
         if why != self._trouble:
             self._trouble = why
@@ -258,6 +266,9 @@ class Acme:
                 error.filename or self._plan.folder,
                 why,
             )
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / 1e9
 
     # --- for the admin application
 
@@ -273,7 +284,7 @@ class Acme:
             word = "failed"
         else:
             word = "awaited" if certificate is None else "issued"
-        next_order = max(self._when(domain, state, now), self._not_before)
+        next_order = max(self._when(domain, state, now), now + self._not_before - self._now())
         error = state.error or (f"the storage cannot be used: {self._trouble}" if self._trouble else "")
         return AcmeView(state=word, next_order=moment(next_order), failures=state.failures, error=error)
 

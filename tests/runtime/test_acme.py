@@ -26,6 +26,7 @@ SHOP, HELP = "shop.example", "help.example"
 PROOF = ChallengeSpec(domain=SHOP, token="t0ken", answer="t0ken.thumbprint")
 OTHER_PROOF = ChallengeSpec(domain=HELP, chain=b"chain", key=b"key")
 AWAY = Failed(cause=Cause.UNREACHABLE, why="ca.test cannot be reached: connection refused")
+LIMITED = Failed(cause=Cause.LIMITED, why="ca.test says: too many orders (rateLimited)", retry_after=7200.0)
 REFUSED = Failed(cause=Cause.REFUSED, why="ca.test says: CAA forbids it (caa)")
 
 ResultT = TypeVar("ResultT")
@@ -230,6 +231,29 @@ async def test_an_authority_that_is_away_is_asked_again_soon_and_then_each_hour(
     assert gaps[0] < 60
     assert all(HOUR <= gap <= 1.25 * HOUR + 10 for gap in gaps[7:])
     assert len(gaps) < 14
+
+
+@pytest.mark.parametrize("answer", [AWAY, LIMITED], ids=["away", "too many orders"])
+async def test_many_domains_do_not_rush_an_authority(tmp_path: Path, answer: Failed) -> None:
+    scene = Scene(tmp_path, *(f"shop{number}.example" for number in range(20)))
+    scene.answers = [answer]
+    await scene.live(300, step=1.0)
+    assert len(scene.orders) == 10  # one each 30 s
+
+
+async def test_a_clock_that_is_set_back_by_years_holds_nothing_up(tmp_path: Path) -> None:
+    class Clock(FakeClock):
+        def set_back(self, seconds: float) -> None:
+            self._wall -= seconds
+
+    clock = Clock()
+    scene = Scene(tmp_path, SHOP, HELP, clock=clock)
+    scene.answers = [AWAY, 90 * DAY]
+    await scene.turn()
+    assert [domain for _, domain, _ in scene.orders] == [SHOP]
+    clock.set_back(3650 * DAY)
+    await scene.live(2 * DISK)
+    assert sorted(domain for _, domain, _ in scene.orders[1:]) == [HELP, SHOP]
 
 
 async def test_near_the_end_of_a_certificate_orders_do_not_come_more_often(scene: Scene) -> None:

@@ -167,7 +167,9 @@ class Arrival(Guest):
         if proof is not None:
             self._is_proof = True
             front = proof
-        self._tls = TlsTransport(self._tcp, self._owner.context.loop, front, server_side=True)
+        self._tls = TlsTransport(
+            self._tcp, self._owner.context.proxy.connector.turns, front, server_side=True
+        )
         if self._held:
             self._tcp.resume_reading()
         self._shake_hands(start)

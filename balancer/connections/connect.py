@@ -149,7 +149,7 @@ class Connect(HandshakeOwner):
         if upstream.server_name:
             limit = None if context.timeouts is not None else MOST_HANDSHAKE
             self._handshake = UpstreamHandshake(
-                self, self._connection, upstream.server_name, self._tls.context, context.loop, limit
+                self, self._connection, upstream.server_name, self._tls.context, context.turns, limit
             )
         # The protocol has a protocol's methods, all that asyncio needs.
         if host.startswith(UNIX):

@@ -126,10 +126,10 @@ class Turns:
     """The resting connections of one event loop: in each turn those that have waited longest go on, as many
     as there is time for. `most`: the read size of each, in bytes."""
 
-    __slots__ = ("_clock", "_coming", "_loop", "_resting", "most")
+    __slots__ = ("_clock", "_coming", "_resting", "loop", "most")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
-        self._loop = loop
+        self.loop = loop
         self._clock = clock
         self._resting: deque[Resting] = deque()
         self._coming = False  # the next turn is scheduled
@@ -151,7 +151,7 @@ class Turns:
     def _await_turn(self) -> None:
         if not self._coming:
             self._coming = True
-            self._loop.call_soon(self._go_on)
+            self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._coming = False

@@ -60,7 +60,7 @@ def trouble_of(error: BaseException) -> TlsTrouble:
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE", "PACKET_LENGTH_TOO_LONG"):
         return TlsTrouble(TlsFault.NOT_TLS, "it does not speak TLS on this port")
     if reason and "EOF" not in reason:
-        return TlsTrouble(TlsFault.OTHER, f"the TLS handshake failed ({_in_words(reason)})")
+        return TlsTrouble(TlsFault.OTHER, f"TLS failed ({_in_words(reason)})")
     return TlsTrouble(TlsFault.CLOSED, "it closed the connection in the TLS handshake")
 
 

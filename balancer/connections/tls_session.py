@@ -107,7 +107,11 @@ class TlsSession:
 
     def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
         """Some data, not b"", in records. Raises ssl.SSLError."""
-        self._tls.write(data)
+        try:
+            self._tls.write(data)
+        except BaseException:
+            _outgoing.read()  # no other connection may send it
+            raise
         return _outgoing.read()
 
     def end(self) -> bytes:

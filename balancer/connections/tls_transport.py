@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final
 
+from balancer.connections.intake import Turns
 from balancer.connections.tls_session import TlsSession
 
 _PIECE: Final = 64 * 1024  # bytes encrypted at once: they are still in the cache when they are written
@@ -26,25 +27,26 @@ class TlsTransport:
     without that it hears by `connection_lost` only.
     """
 
-    __slots__ = ("_armed", "_closing", "_feed", "_held", "_loop", "_more", "_protocol", "_session", "_tcp")
+    __slots__ = ("_armed", "_closing", "_feed", "_held", "_more", "_protocol", "_session", "_tcp", "_turns")
 
     def __init__(
         self,
         tcp: asyncio.Transport,
-        loop: asyncio.AbstractEventLoop,
+        turns: Turns,
         context: ssl.SSLContext,
         *,
         server_side: bool,
         host: str | None = None,
     ) -> None:
-        """For the other end of `tcp`; `host` is the name of the server, if that is the peer."""
+        """For the other end of `tcp`; `host` is the name of the server, if that is the peer. What is left to
+        be decrypted waits for its turn among those of all connections."""
         self._tcp = tcp
-        self._loop = loop
+        self._turns = turns
         self._session = TlsSession(context, server_side, host)
         self._protocol: Any = None
         self._more = False  # what was read is not all passed on: `tcp` does not read meanwhile
         self._held = False  # the protocol has paused: the same
-        self._armed = False  # `_go_on` is scheduled
+        self._armed = False  # it waits for its turn
         self._closing = False
         self._feed: _Feed | None = None  # while the protocol has a buffer
 
@@ -139,9 +141,9 @@ class TlsTransport:
             self._tcp.close()
         elif self._more and not self._held and not self._armed:
             self._armed = True
-            self._loop.call_soon(self._go_on)
+            self._turns.add(self)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """The next turn has come."""
         self._armed = False
         if self._held or self._closing:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mypy_extensions import mypyc_attr
 
+from balancer.connections.intake import Turns
 from balancer.connections.tls_transport import TlsTransport
 
 
@@ -24,8 +25,8 @@ class HandshakeOwner(ABC):
 class UpstreamHandshake:
     """An asyncio protocol by its methods, whose place `protocol` takes. `error`: as `shaken` has it."""
 
-    __slots__ = ("_context", "_limit", "_loop", "_owner", "_protocol", "_server_name", "_tcp", "_timer",
-                 "_tls", "error", "is_over")  # fmt: skip
+    __slots__ = ("_context", "_limit", "_owner", "_protocol", "_server_name", "_tcp", "_timer",
+                 "_tls", "_turns", "error", "is_over")  # fmt: skip
 
     _tcp: asyncio.Transport
     _tls: TlsTransport
@@ -36,7 +37,7 @@ class UpstreamHandshake:
         protocol: Any,
         server_name: str,
         context: ssl.SSLContext,
-        loop: asyncio.AbstractEventLoop,
+        turns: Turns,
         limit: float | None,
     ) -> None:
         """`server_name` is whom the upstream must prove to be; `limit` is in seconds, None if the owner has
@@ -45,7 +46,7 @@ class UpstreamHandshake:
         self._protocol = protocol
         self._server_name = server_name
         self._context = context
-        self._loop = loop
+        self._turns = turns
         self._limit = limit
         self._timer: asyncio.TimerHandle | None = None
         self.error: Exception | None = None
@@ -59,10 +60,10 @@ class UpstreamHandshake:
         """TCP has connected."""
         self._tcp = transport  # type: ignore[assignment]  # asyncio's stub says BaseTransport
         self._tls = TlsTransport(
-            self._tcp, self._loop, self._context, server_side=False, host=self._server_name
+            self._tcp, self._turns, self._context, server_side=False, host=self._server_name
         )
         if self._limit is not None:
-            self._timer = self._loop.call_later(self._limit, self._time_out)
+            self._timer = self._turns.loop.call_later(self._limit, self._time_out)
         self.data_received(b"")
 
     def data_received(self, data: bytes) -> None:

@@ -6,7 +6,6 @@ So a check reads READ_LIMIT bytes at most: then it stops reading, and the connec
 
 import asyncio
 
-from balancer.clock import SystemClock
 from balancer.connections.intake import Turns
 from balancer.connections.roles import IdleOwner, UpstreamSide
 from balancer.connections.upstream_connection import UpstreamConnection
@@ -25,16 +24,14 @@ class Line(IdleOwner):
 
     __slots__ = ("_answer", "_connection", "_loop", "checks")
 
-    def __init__(
-        self, name: str, address: str, port: int, server_name: str, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._loop = loop
+    def __init__(self, name: str, address: str, port: int, server_name: str, turns: Turns) -> None:
+        self._loop = turns.loop
         upstream = Upstream(name, address, port, 1, _NO_CELLS)
         upstream.server_name = server_name
         self._connection = UpstreamConnection(
             upstream,
             self,
-            Turns(loop, SystemClock()),
+            turns,
             ResponseHeads(COUNT_LIMIT),
             HEAD_LIMIT,
             0,

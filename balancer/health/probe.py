@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
+from balancer.clock import SystemClock
+from balancer.connections.intake import Turns
 from balancer.connections.upstream_handshake import HandshakeOwner, UpstreamHandshake
 from balancer.connections.upstream_tls import UpstreamTls
 from balancer.errors import LOOP_DETECTED
@@ -61,7 +63,7 @@ class HttpProbe(Tenant):
     """
 
     __slots__ = ("_answer", "_line", "_loop", "_name", "_request", "_room", "_server_name", "_settings",
-                 "_tls", "_via", "_where")  # fmt: skip
+                 "_tls", "_turns", "_via", "_where")  # fmt: skip
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class HttpProbe(Tenant):
         via: str,
         tls: UpstreamTls,
         room: Room,
-        loop: asyncio.AbstractEventLoop,
+        turns: Turns,
     ) -> None:
         self._name = upstream.id
         self._server_name = upstream.server_name
@@ -78,7 +80,8 @@ class HttpProbe(Tenant):
         self._room = room
         self._settings = settings
         self._via = via.encode()
-        self._loop = loop
+        self._turns = turns
+        self._loop = turns.loop
         self._request = render_check(upstream.id, settings, via)
         self._where: tuple[str, int] = ("", 0)
         self._line: Line | None = None
@@ -130,7 +133,7 @@ class HttpProbe(Tenant):
 
     async def _dial(self, address: str, port: int) -> Line:
         def line() -> Line:
-            return Line(self._name, address, port, self._server_name, self._loop)
+            return Line(self._name, address, port, self._server_name, self._turns)
 
         if address.startswith(UNIX):
             _, made = await self._loop.create_unix_connection(line, address[len(UNIX) :])  # type: ignore[type-var]
@@ -138,7 +141,7 @@ class HttpProbe(Tenant):
             made = line()
             shaken = _Shaken(self._loop)
             handshake = UpstreamHandshake(
-                shaken, made, self._server_name, self._tls.context, self._loop, None
+                shaken, made, self._server_name, self._tls.context, self._turns, None
             )
             await self._loop.create_connection(lambda: handshake, address, port)  # type: ignore[type-var]
             try:
@@ -181,7 +184,7 @@ class Probes:
         self._default = UpstreamTls(UpstreamTlsSpec(verify=True))
         self._tls = {pool: UpstreamTls(spec) for pool, spec in (tls or {}).items()}
         self._room = Room(most)
-        self._loop = asyncio.get_running_loop()
+        self._turns = Turns(asyncio.get_running_loop(), SystemClock())  # of all their connections
 
     def update(self, pool: str, tls: UpstreamTlsSpec) -> None:
         """A pool speaks TLS otherwise. Raises ssl.SSLError; nothing has changed then."""
@@ -190,4 +193,4 @@ class Probes:
 
     def __call__(self, upstream: Checked, settings: CheckSpec) -> HttpProbe:
         tls = self._tls.get(upstream.pool, self._default)
-        return HttpProbe(upstream, settings, self._via, tls, self._room, self._loop)
+        return HttpProbe(upstream, settings, self._via, tls, self._room, self._turns)

@@ -71,7 +71,7 @@ TROUBLES: dict[str, tuple[OSError, TlsFault, str]] = {
     ),
     "something else": (
         openssl("NO_PROTOCOLS_AVAILABLE"), TlsFault.OTHER,
-        "the TLS handshake failed (no protocols available)",
+        "TLS failed (no protocols available)",
     ),
     "an end": (
         openssl("UNEXPECTED_EOF_WHILE_READING"), TlsFault.CLOSED,

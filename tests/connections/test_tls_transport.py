@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from balancer.connections.intake import Turns
 from balancer.connections.last_words import last_words
 from balancer.connections.own_certificate import load_own_certificate
 from balancer.connections.tls_session import TlsSession
@@ -84,9 +85,10 @@ class Ends:
     """`transport` is what is tested, over `tcp`; the peer is OpenSSL's client. Its handshake is over."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.loop = FakeLoop(FakeClock())  # type: ignore[abstract]  # it has what is used
+        clock = FakeClock()
+        self.loop = FakeLoop(clock)  # type: ignore[abstract]  # it has what is used
         self.tcp = FakeTransport(self.loop, Before())
-        self.transport = TlsTransport(self.tcp, self.loop, server_context(), server_side=True)
+        self.transport = TlsTransport(self.tcp, Turns(self.loop, clock), server_context(), server_side=True)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.peer = (context or client_context()).wrap_bio(
             self._incoming, self._outgoing, server_hostname="shop.example"

@@ -5,6 +5,8 @@ from typing import cast
 
 import pytest
 
+from balancer.clock import SystemClock
+from balancer.connections.intake import Turns
 from balancer.health.line import Line
 from tests.fakes.transport import FakeTransport
 
@@ -14,7 +16,7 @@ ERROR = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
 
 def connected() -> tuple[Line, FakeTransport]:
     loop = asyncio.get_running_loop()
-    line = Line("app1", "10.0.0.1", 8000, "", loop)
+    line = Line("app1", "10.0.0.1", 8000, "", Turns(loop, SystemClock()))
     return line, FakeTransport(loop, cast(asyncio.Protocol, line))
 
 

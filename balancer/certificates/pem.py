@@ -116,6 +116,8 @@ def _why_none(pem: Pem) -> str:
             if inner.startswith(first):
                 kind = "" if "12" in what else " in DER"
                 return f"holds {what}{kind}, not PEM; convert it: {command.format(file=pem.where)}"
+    if pem.where == "TLS__CERTIFICATE":
+        return "is not PEM text; for the path of a file use TLS__CERTIFICATES"
     return "is not PEM; it must have lines such as -----BEGIN CERTIFICATE-----"
 
 

@@ -45,6 +45,8 @@ def _parse_domain(item: object) -> str:
         raise ValueError(f"has an IP address ({item}); certificates are ordered for names only: write one")
     if not name.isascii():
         raise ValueError(f"has a name that is not ASCII; write {ascii_name(name) or 'the form that DNS has'}")
+    if not _is_domain(name) and all(map(_is_domain, parts := re.split(r"[\s;]+", name))):
+        raise ValueError(f"has several names in one item; put commas between them: {','.join(parts)}")
     if not _is_domain(name):
         raise ValueError(f"has an item that is not a host name ({item}); write one such as shop.example")
     return name

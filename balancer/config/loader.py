@@ -130,9 +130,22 @@ def load_with_origins(
         for pool in (settings, *settings.pools.values())
     ):
         warnings.append(NO_SECRET)
+    warnings += _unverified(settings, origins)
     warnings += tls.warnings
     warnings += dict.fromkeys(text for read in upstream_tls.values() for text in read.warnings)
     return Loaded(settings, origins, tuple(map(_printable, warnings)), tls, upstream_tls)
+
+
+def _unverified(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """Pools whose upstreams may be anybody."""
+    pools: list[tuple[Path, PoolSettings]] = [((POOLS, name), one) for name, one in settings.pools.items()]
+    for above, pool in [((), settings), *pools]:
+        if not pool.upstream_tls.verify and any(each.tls for each in pool.upstreams):
+            text = (
+                "means that certificates of upstreams are not verified: whoever can redirect connections to "
+                "them can read and change requests; set UPSTREAM_TLS__CA instead"
+            )
+            yield about_value((*above, "upstream_tls", "verify"), False, text, origins)
 
 
 def _wrong(problems: list[str]) -> SettingsError:

@@ -207,7 +207,7 @@ def _cells(upstream: Answer, total: int) -> list[Text]:
     errors = _errors(upstream)
     weight, effective = upstream["weight"], upstream["effective_weight"]
     return [
-        Text(upstream["id"]),
+        Text(f"https://{upstream['id']}" if upstream["server_name"] else upstream["id"]),
         Text(state, style=_COLOURS[state]),
         Text(str(weight) if weight == effective else f"{effective:.3g}/{weight}"),
         _inflight(upstream),

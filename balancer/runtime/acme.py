@@ -285,7 +285,9 @@ class Acme:
         else:
             word = "awaited" if certificate is None else "issued"
         next_order = max(self._when(domain, state, now), now + self._not_before - self._now())
-        error = state.error or (f"the storage cannot be used: {self._trouble}" if self._trouble else "")
+        # That of an order that was broken off says nothing once there is a certificate.
+        last = state.error if state.failures or certificate is None else ""
+        error = last or (f"the storage cannot be used: {self._trouble}" if self._trouble else "")
         return AcmeView(state=word, next_order=moment(next_order), failures=state.failures, error=error)
 
     def samples(self) -> list[AcmeSample]:

@@ -4,6 +4,7 @@
 the process that orders is one of its own.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -48,6 +49,9 @@ def _sync(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot do that
+            raise
     finally:
         os.close(descriptor)
 

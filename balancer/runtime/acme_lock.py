@@ -41,6 +41,9 @@ class FolderLock:
 
     def join(self) -> None:
         """Be seen by the others. Call it again and again: it fails while another one looks who is there."""
+        if self._instances >= 0 and not os.fstat(self._instances).st_nlink:  # somebody has removed the file
+            os.close(self._instances)
+            self._instances, self._is_seen = -1, False
         if self._instances < 0:
             self._instances = self._open(_INSTANCES)
         if not self._is_seen:

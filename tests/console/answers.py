@@ -20,6 +20,7 @@ def upstream(name: str, **other: Any) -> dict[str, Any]:
         "effective_weight": 1.0,
         "backup": False,
         "max_inflight": 0,
+        "server_name": "",
         "last_check": check(),
         "inflight": 0,
         "inflight_limit": 0,

@@ -60,6 +60,11 @@ def test_a_pool_has_a_heading_and_a_row_per_upstream() -> None:
     assert cells(lines, "app2:8000") == ["app2:8000", "ejected", "1", "0", "25", "5", "2%", "500,", "2", "ms"]
 
 
+def test_an_upstream_that_speaks_tls_is_shown_as_it_is_written() -> None:
+    lines = shown(pools(upstream("app1:8443", server_name="app.internal")))
+    assert cells(lines, "https://app1:8443")[1] == "active"
+
+
 def test_a_cap_is_shown_beside_inflight_and_waiting_requests_in_the_heading() -> None:
     capped = [
         upstream("app1:8000", inflight=20, inflight_limit=20),

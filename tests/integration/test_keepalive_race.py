@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from balancer.connections.keepalive import CLOSE_COLUMN
 from balancer.messages import LogLine
+from tests.fakes.app_tls import NAME, app_context, upstream_tls
 from tests.proxy.real_sockets import RealSockets, on_uvloop, read_head, real_sockets
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
@@ -67,10 +69,20 @@ async def pauses(play: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(IDLE + side * IDLE / 2**number)
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+BY_TLS = {"app_tls": app_context(), "server_name": NAME, "upstream_tls": upstream_tls()}
+
+
+@pytest.mark.parametrize(
+    ("method", "by"),
+    [
+        pytest.param("GET", {}, id="GET"),
+        pytest.param("POST", {}, id="POST"),
+        pytest.param("POST", BY_TLS, id="POST by TLS"),
+    ],
+)
 @on_uvloop
-async def test_no_request_fails_once_the_idle_time_is_known(method: str) -> None:
-    async with real_sockets(app) as one:
+async def test_no_request_fails_once_the_idle_time_is_known(method: str, by: dict[str, Any]) -> None:
+    async with real_sockets(app, **by) as one:
         await learned(one)
         (text,) = news(one)
         assert "closes idle connections after" in text

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -27,7 +28,15 @@ from tests.fakes.app_tls import (
     upstream_tls,
 )
 from tests.fakes.certificates import made
-from tests.proxy.real_sockets import RealSockets, on_uvloop, read_head, real_sockets, unused_port
+from tests.proxy.real_sockets import (
+    RealSockets,
+    black_hole,
+    on_uvloop,
+    origin,
+    read_head,
+    real_sockets,
+    unused_port,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -179,6 +188,24 @@ async def test_another_upstream_serves_if_one_cannot_prove_who_it_is(request_: b
         async with real_sockets(port, hello, **TLS) as one:
             assert [(await ask(one, request_))[0] for _ in range(4)] == [200] * 4
             assert {record["reason"] for record in one.records.records} == {None}
+
+
+@pytest.mark.parametrize("how", ["no SYN-ACK", "no ServerHello"])
+@on_uvloop
+async def test_another_upstream_is_tried_if_one_is_slow_to_connect(how: str) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with AsyncExitStack() as stack:
+        if how == "no SYN-ACK":
+            port = stack.enter_context(black_hole())
+        else:
+            port = await stack.enter_async_context(origin(silent))
+        one = await stack.enter_async_context(real_sockets(port, hello, **TLS))
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        assert [(await ask(one, POST))[0] for _ in range(2)] == [200, 200]
+        assert 0.2 < loop.time() - started < 0.9  # 250 ms, and well below the connect timeout
 
 
 @on_uvloop

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from balancer.runtime.acme_files import Folder, read_state, sweep, write
+from balancer.runtime.acme_lock import FolderLock
 from balancer.runtime.acme_parts import Pending, State
 from balancer.spec.tls import ChallengeSpec
 
@@ -76,3 +77,15 @@ def test_challenges_are_read_again_when_they_change(tmp_path: Path) -> None:
     other.withdraw("a.example")
     other.withdraw("a.example")
     assert folder.pending(0.0) == []
+
+
+def test_an_instance_is_seen_again_if_its_file_was_removed(tmp_path: Path) -> None:
+    first, second = FolderLock(str(tmp_path)), FolderLock(str(tmp_path))
+    first.join()
+    (tmp_path / "instances").unlink()
+    first.join()
+    second.join()
+    assert not first.is_alone()
+    second.close()
+    assert first.is_alone()
+    first.close()

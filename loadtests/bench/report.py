@@ -14,6 +14,7 @@ from loadtests.bench.figures import DISTURBED, SATURATED, Figure, Row, Sample, s
 from loadtests.errors import BenchError
 
 RATES = (Figure.RATE, Figure.MIB_RATE)
+SEPARATOR = "; "  # of the values of a fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +126,17 @@ def write_json(path: Path, facts: Mapping[str, str], results: Sequence[Result]) 
 
 
 def read_json(paths: Sequence[Path]) -> tuple[dict[str, str], list[Result]]:
-    """What `write_json` wrote; of several files the last that has a case counts. `BenchError` for others."""
+    """What `write_json` wrote; of several files the last that has a case counts. A fact that differs has all
+    its values, such as the commits. `BenchError` for others."""
     facts: dict[str, str] = {}
     cases: dict[str, Any] = {}
     for path in paths:
         try:
             document = json.loads(path.read_text())
             cases |= document["cases"]
-            facts |= document["facts"]
+            for name, value in document["facts"].items():
+                values = facts.get(name, value).split(SEPARATOR)
+                facts[name] = SEPARATOR.join(dict.fromkeys([*values, value]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BenchError(f"{path} is no file of the benchmark: {error}") from None
     return facts, [

@@ -66,7 +66,7 @@ def test_what_was_written_is_read_again_and_the_last_file_counts(tmp_path: Path)
     write_json(tmp_path / "a.json", FACTS, RESULTS)
     write_json(tmp_path / "b.json", {"commit": "4567"}, [measured("small", nginx=1.0)])
     facts, results = read_json([tmp_path / "a.json", tmp_path / "b.json"])
-    assert facts == FACTS | {"commit": "4567"}
+    assert facts == FACTS | {"commit": f"{FACTS['commit']}; 4567"}
     assert [one.case.name for one in results] == [one.case.name for one in RESULTS]
     assert [row.name for row in results[0].rows] == ["nginx"]
     assert results[1] == RESULTS[1]

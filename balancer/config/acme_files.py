@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from balancer.certificates.pair import Pair
 from balancer.certificates.problem import CertificateError
@@ -12,6 +13,10 @@ from balancer.certificates.reading import authorities_from, pair_from_files
 from balancer.certificates.self_signed import self_signed
 from balancer.config.acme import AcmeSettings
 from balancer.config.acme_paths import CERTIFICATES, PENDING, STATE
+
+_PUBLIC = ".letsencrypt.org"
+# RFC 6761, 6762, 8375, and what ICANN has reserved for private use.
+_OWNED_BY_NOBODY = (".localhost", ".local", ".home.arpa", ".internal", ".lan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,17 @@ def automatic(kept: dict[str, str], now: float) -> Automatic:
     awaited = tuple(domain for domain in kept if domain not in found)
     found |= zip(awaited, self_signed(awaited, now), strict=True)
     return Automatic(tuple((domain, found[domain]) for domain in kept), awaited, tuple(warnings))
+
+
+def never_signed(acme: AcmeSettings, domains: Sequence[str]) -> Iterator[str]:
+    """Sentences about names that no public authority signs, as nobody owns them."""
+    if urlsplit(acme.directory_url).netloc.endswith(_PUBLIC):
+        for domain in domains:
+            if "." not in domain or domain.endswith(_OWNED_BY_NOBODY):
+                yield (
+                    f"no certificate for {domain} can be issued: public authorities sign public names only; "
+                    "set TLS__ACME__DIRECTORY_URL to an authority of your own, or remove the name"
+                )
 
 
 def problems(acme: AcmeSettings, domains: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -41,7 +41,7 @@ def read_files(settings: TlsSettings, now: float, hosts: Sequence[str] = ()) -> 
         return NO_TLS
     # Here: cryptography takes 40 ms and 10 MB, only where there is TLS.
     from balancer.certificates.reading import authorities_from, pair_from_files, pair_from_text
-    from balancer.config.acme_files import automatic
+    from balancer.config.acme_files import automatic, never_signed
     from balancer.config.acme_files import problems as about_acme
 
     acme = settings.acme
@@ -76,7 +76,7 @@ def read_files(settings: TlsSettings, now: float, hosts: Sequence[str] = ()) -> 
     warnings = [*ordered.warnings, *(text for _, pair in found for text in pair.warnings)]
     if password and found and not any(pair.was_encrypted for _, pair in found):
         warnings.append("TLS__PASSWORD_FILE has no effect: no key is encrypted; remove it")
-    warnings += [*about_authorities, *_about_names(found, domains)]
+    warnings += [*about_authorities, *_about_names(found, domains), *never_signed(acme, domains)]
     return TlsFiles(
         tuple(found),
         client_ca,

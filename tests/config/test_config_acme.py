@@ -224,3 +224,15 @@ def test_each_directory_url_has_a_folder_of_its_own() -> None:
     assert len(set(folders)) == len(urls)
     assert folders[0].startswith("/s/acme-v02.api.letsencrypt.org-")
     assert all(os.path.dirname(folder) == "/s" for folder in folders)
+
+
+@pytest.mark.parametrize("name", ["shop", "shop.localhost", "shop.internal", "shop.local"])
+def test_a_name_that_no_public_authority_signs_is_warned_about(tmp_path: Path, name: str) -> None:
+    (text,) = loaded(tmp_path, f"shop.example,{name}").warnings
+    assert text.startswith(f"no certificate for {name} can be issued: ")
+    own = "https://ca.internal/acme/acme/directory"
+    assert loaded(tmp_path, f"shop.example,{name}", DIRECTORY_URL=own).warnings == ()
+
+
+def test_names_that_are_not_separated_by_commas(tmp_path: Path) -> None:
+    assert "put commas between them: a.example,b.example" in problem(tmp_path, "a.example; b.example")

@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -186,32 +189,46 @@ async def test_a_process_that_fails_is_a_failure(tmp_path: Path, monkeypatch: py
     assert await why() == "no process can be started (no such file or directory)"
 
 
+@asynccontextmanager
+async def silent() -> AsyncIterator[tuple[str, Callable[[], Awaitable[socket.socket]]]]:
+    """The directory of an authority that never answers, and what returns its next connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+
+        async def accept() -> socket.socket:
+            connection, _ = await asyncio.get_running_loop().sock_accept(listening)
+            return connection
+
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}/dir", accept
+
+
 @pytest.mark.integration
 async def test_an_order_that_is_cancelled_ends_its_process(tmp_path: Path) -> None:
-    async with asyncio.timeout(20):
-        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)  # it never answers
-        port = server.sockets[0].getsockname()[1]
-        order = asyncio.create_task(
-            order_in_process(request(tmp_path, f"https://127.0.0.1:{port}/dir"), refuse, print)
-        )
-        await asyncio.sleep(0.2)
-        order.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await order
-        server.close()
+    async with asyncio.timeout(20), silent() as (directory, accept):
+        order = asyncio.create_task(order_in_process(request(tmp_path, directory), refuse, print))
+        with await accept() as connection:
+            order.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await order
+            await ended(connection)
 
 
 @pytest.mark.integration
 async def test_an_order_ends_with_its_supervisor(tmp_path: Path) -> None:
-    async with asyncio.timeout(20):
-        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)  # it never answers
-        port = server.sockets[0].getsockname()[1]
+    async with asyncio.timeout(20), silent() as (directory, accept):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "balancer.runtime.acme_ordering"), stdin=PIPE, stdout=PIPE
         )
         assert process.stdin is not None
-        process.stdin.write(encode(request(tmp_path, f"https://127.0.0.1:{port}/dir")) + b"\n")
-        await process.stdin.drain()
-        process.stdin.close()
-        assert await process.wait() == 0
-        server.close()
+        process.stdin.write(encode(request(tmp_path, directory)) + b"\n")
+        with await accept():
+            process.stdin.close()
+            assert await process.wait() == 0
+
+
+async def ended(connection: socket.socket) -> None:
+    """Its peer is gone."""
+    connection.setblocking(False)
+    with suppress(ConnectionResetError):
+        while await asyncio.get_running_loop().sock_recv(connection, 4096):
+            pass

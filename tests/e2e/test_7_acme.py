@@ -22,10 +22,9 @@ FILE = "tests/e2e/acme.yml"
 
 
 class Site(Project):
-    """The balancer and pebble. `directory` has what both read. Certificates live for `lifetime` seconds, for
-    years if 0; `reject` percent of good nonces are refused."""
+    """The balancer and pebble. `directory` has what both read."""
 
-    def __init__(self, directory: Path, lifetime: int, reject: int) -> None:
+    def __init__(self, directory: Path) -> None:
         self.tls, admin = free_ports(2)
         self.admin = f"http://127.0.0.1:{admin}"
         certificate, key = Authority(directory).site("pebble")
@@ -36,7 +35,6 @@ class Site(Project):
             "privateKey": f"/run/authority/{Path(key).name}",
             "httpPort": 8080,
             "tlsPort": 8443,
-            **({"certificateValidityPeriod": lifetime} if lifetime else {}),
         }
         (directory / "pebble.json").write_text(json.dumps({"pebble": config}))
         for path in (directory, *directory.iterdir()):
@@ -46,7 +44,6 @@ class Site(Project):
             "PUBLISH_ADMIN": f"127.0.0.1:{admin}",
             "BASE_IMAGE": os.environ.get("BASE_IMAGE") or BASE_IMAGE,
             "AUTHORITY": str(directory),
-            "REJECT": str(reject),
             "PEBBLE": os.path.realpath(tool("pebble", "pebble")),
         }
         super().__init__("balancer-e2e-acme", [FILE], environ)
@@ -55,9 +52,6 @@ class Site(Project):
         found: dict[str, Any] = fetch(f"{self.admin}/api/certificates")["certificates"][0]
         return found
 
-    def state(self) -> str:
-        return str(self.certificate()["acme"]["state"])
-
     def shown(self) -> str:
         """The certificate that a client gets, as PEM."""
         return ssl.get_server_certificate(("127.0.0.1", self.tls), timeout=10.0)
@@ -65,7 +59,7 @@ class Site(Project):
 
 @pytest.fixture
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, **getattr(request, "param", {"lifetime": 0, "reject": 0}))
+    site = Site(tmp_path)
     request.config.stash[PROJECT] = site
     site.down()
     try:
@@ -76,7 +70,10 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_certificate_is_ordered_and_kept(site: Site) -> None:
-    until("the certificate is issued", site.state, lambda word: word == "issued")
+    def state() -> str:
+        return str(site.certificate()["acme"]["state"])
+
+    until("the certificate is issued", state, lambda word: word == "issued")
     assert site.certificate()["issuer"].startswith("Pebble Intermediate")
     shown = site.shown()
     (balancer,) = site.containers("balancer")
@@ -89,11 +86,3 @@ def test_a_certificate_is_ordered_and_kept(site: Site) -> None:
     run("docker", "restart", "--time=10", balancer)
     assert until("it serves the same certificate", site.shown) == shown
     assert site.certificate()["acme"]["state"] == "issued"
-
-
-@pytest.mark.parametrize("site", [{"lifetime": 6, "reject": 20}], indirect=True)
-def test_a_certificate_is_renewed_though_nonces_are_refused(site: Site) -> None:
-    until("the certificate is issued", site.state, lambda word: word == "issued")
-    first = site.shown()
-    until("it is renewed", site.shown, lambda shown: shown != first)
-    assert site.certificate()["acme"]["failures"] == 0

@@ -195,8 +195,8 @@ CONNECT_TIMEOUT: Final = Failure(
     retry=RetrySafety.UNSENT,
     outcome=Outcome.CONNECT_FAILED,
 )
-# No TLS connection: the upstream's certificate is refused; there is no handshake; or the upstream refuses,
-# after which the request that was sent meanwhile is not known to be unread.
+# No TLS connection: the upstream's certificate is refused; there is no handshake; or just after it the
+# upstream refuses or breaks the protocol. A request that was sent meanwhile is not known to be unread.
 UPSTREAM_CERTIFICATE: Final = Failure(
     "upstream_tls",
     502,
@@ -211,6 +211,7 @@ UPSTREAM_TLS: Final = replace(
     proxy_error="tls_protocol_error",
     text="There is no secure connection to the upstream.",
 )
+UPSTREAM_TLS_BROKEN: Final = replace(UPSTREAM_TLS, retry=RetrySafety.UNREAD)
 UPSTREAM_TLS_ALERT: Final = replace(UPSTREAM_TLS, proxy_error="tls_alert_received", retry=RetrySafety.UNREAD)
 APPS_STARTING: Final = Failure(
     "apps_starting",
@@ -344,7 +345,7 @@ FAILURES: Final[tuple[Failure, ...]] = (
     UPSTREAM_TLS,
 )
 # They count as those of the same reason.
-VARIANTS: Final[tuple[Failure, ...]] = (UPSTREAM_CERTIFICATE, UPSTREAM_TLS_ALERT)
+VARIANTS: Final[tuple[Failure, ...]] = (UPSTREAM_CERTIFICATE, UPSTREAM_TLS_ALERT, UPSTREAM_TLS_BROKEN)
 
 
 # Reasons for refusing a request because no slot is free. The client may retry when slots are free.

@@ -130,7 +130,7 @@ def load_with_origins(
         for pool in (settings, *settings.pools.values())
     ):
         warnings.append(NO_SECRET)
-    warnings += _unverified(settings, origins)
+    warnings += dict.fromkeys(_unverified(settings, origins))
     warnings += tls.warnings
     warnings += dict.fromkeys(text for read in upstream_tls.values() for text in read.warnings)
     return Loaded(settings, origins, tuple(map(_printable, warnings)), tls, upstream_tls)
@@ -138,8 +138,7 @@ def load_with_origins(
 
 def _unverified(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Pools whose upstreams may be anybody."""
-    pools: list[tuple[Path, PoolSettings]] = [((POOLS, name), one) for name, one in settings.pools.items()]
-    for above, pool in [((), settings), *pools]:
+    for above, pool in _pools(settings):
         if not pool.upstream_tls.verify and any(each.tls for each in pool.upstreams):
             text = (
                 "means that certificates of upstreams are not verified: whoever can redirect connections to "
@@ -173,10 +172,14 @@ def _pool_names(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> Iter
             yield f'{where}: "{name}" {text}'
 
 
+def _pools(settings: Settings) -> list[tuple[Path, PoolSettings]]:
+    """The settings at the top, which are those of the pool `default`, and all pools, with their paths."""
+    return [((), settings), *(((POOLS, name), pool) for name, pool in settings.pools.items())]
+
+
 def _nobody(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Pools without an upstream."""
-    pools: list[tuple[Path, PoolSettings]] = [((POOLS, name), one) for name, one in settings.pools.items()]
-    for above, pool in pools if pools else [((), settings)]:
+    for above, pool in _pools(settings)[1 if settings.pools else 0 :]:
         if not pool.upstreams:
             text = "names no upstream; write app1:8000,app2:8000"
             yield about_value((*above, "upstreams"), [], text, origins)
@@ -213,8 +216,7 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
     """Upstreams and checks that lead back to this balancer, as far as this is visible without a lookup."""
     tls_listen = settings.tls.listen if settings.tls.is_on else None
     own = ourselves(settings.listen, settings.admin_listen, tls_listen)
-    pools: list[tuple[Path, PoolSettings]] = [((POOLS, name), one) for name, one in settings.pools.items()]
-    for above, pool in [((), settings), *pools]:
+    for above, pool in _pools(settings):
         check_port = pool.health_check.port if pool.health_check.enabled else 0
         for spec in pool.upstreams:
             if check_port and is_unix(spec.host):

@@ -13,6 +13,8 @@ _OTHER_NAMES: Final = frozenset((62, 64))  # a name, and an IP address
 # How OpenSSL calls what the peer has said: TLSV13_ALERT_CERTIFICATE_REQUIRED, TLSV1_UNRECOGNIZED_NAME.
 _ALERT: Final = re.compile("(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)")
 
+_NOT_TLS: Final = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"))
+
 
 class TlsFault(IntEnum):
     """What the operator can do something about. The first four are about the upstream's certificate."""
@@ -26,6 +28,11 @@ class TlsFault(IntEnum):
     ALERT = 6  # it refuses for another reason
     CLOSED = 7  # it closed the connection in the handshake
     OTHER = 8
+
+    @property
+    def is_alert(self) -> bool:
+        """Whether the upstream says that it refuses."""
+        return self in (TlsFault.WANTS_CERTIFICATE, TlsFault.ALERT)
 
     @property
     def is_certificate(self) -> bool:
@@ -57,7 +64,7 @@ def trouble_of(error: BaseException) -> TlsTrouble:
     reason = (error.reason or "") if isinstance(error, ssl.SSLError) else ""
     if (alert := _ALERT.fullmatch(reason)) is not None:
         return _of_alert(alert[1])
-    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE", "PACKET_LENGTH_TOO_LONG"):
+    if reason in _NOT_TLS:
         return TlsTrouble(TlsFault.NOT_TLS, "it does not speak TLS on this port")
     if reason and "EOF" not in reason:
         return TlsTrouble(TlsFault.OTHER, f"TLS failed ({_in_words(reason)})")
@@ -79,8 +86,13 @@ def _why(error: ssl.SSLCertVerificationError) -> str:
 
 def _of_alert(name: str) -> TlsTrouble:
     """`name` as OpenSSL has it, such as CERTIFICATE_REQUIRED (RFC 8446 section 6.2)."""
-    fault = TlsFault.WANTS_CERTIFICATE if "CERTIFICATE" in name or "CA" in name.split("_") else TlsFault.ALERT
-    return TlsTrouble(fault, f"it refuses the connection (TLS alert: {_in_words(name)})")
+    text = f"it refuses the connection (TLS alert: {_in_words(name)})"
+    return TlsTrouble(fault_of_alert(text), text)
+
+
+def fault_of_alert(text: str) -> TlsFault:
+    """What an alert in such a text is about."""
+    return TlsFault.WANTS_CERTIFICATE if "certificate" in text or "unknown ca)" in text else TlsFault.ALERT
 
 
 def _in_words(name: str) -> str:

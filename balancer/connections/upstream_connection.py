@@ -14,12 +14,18 @@ from balancer.connections.roles import IdleOwner, OutgoingRequest, Outlet, Respo
 from balancer.connections.tcp_info import Taken, send_room, taken
 from balancer.connections.tls_faults import trouble_of
 from balancer.connections.tls_session import TlsSession
-from balancer.errors import UPSTREAM_TLS_ALERT, ProtocolError
+from balancer.errors import UPSTREAM_TLS_ALERT, UPSTREAM_TLS_BROKEN, ProtocolError
 from balancer.http.chunked import encode_chunk, encode_end, encode_piece
 from balancer.http.framing import CHUNKED
 from balancer.http.head_memory import ResponseHeads
 from balancer.http.wire import render_request
 from balancer.upstreams.upstream import Upstream
+
+
+def _broken(error: Exception) -> ProtocolError:
+    """What the end of TLS just after the handshake means for the first request."""
+    fault, text = trouble_of(error)
+    return ProtocolError(UPSTREAM_TLS_ALERT if fault.is_alert else UPSTREAM_TLS_BROKEN, text)
 
 
 class UpstreamConnection(UpstreamSide):
@@ -250,7 +256,7 @@ class UpstreamConnection(UpstreamSide):
                 session: TlsSession | None = self.transport.get_extra_info("tls_session")
                 error = None if session is None else session.error
                 if error is not None and self.requests == 1 and framing.is_unanswered:
-                    raise ProtocolError(UPSTREAM_TLS_ALERT, trouble_of(error).text)
+                    raise _broken(error)
                 framing.end(reader, self._how_it_broke())
         except ProtocolError as error:
             self._fail(reader, error)

@@ -1,12 +1,13 @@
 """The result of a check without a whole response (L5): maps failures and errors to our closed list."""
 
-from balancer.connections.tls_faults import TlsFault, is_of_handshake, trouble_of
+from balancer.connections.tls_faults import TlsFault, fault_of_alert, is_of_handshake, trouble_of
 from balancer.errors import (
     EXHAUSTED,
     RESPONSE_HEAD_TOO_LARGE,
     RESPONSE_TRUNCATED,
     UPSTREAM_CLOSED,
     UPSTREAM_TLS_ALERT,
+    UPSTREAM_TLS_BROKEN,
     Failure,
 )
 from balancer.health.result import Reply, Result
@@ -19,7 +20,9 @@ def fault_of(failure: Failure, detail: str) -> Reply:
     if failure is UPSTREAM_CLOSED:
         return Reply(Result.CLOSED, 0, detail)
     if failure is UPSTREAM_TLS_ALERT:
-        return Reply(Result.TLS, 0, detail, TlsFault.WANTS_CERTIFICATE)
+        return Reply(Result.TLS, 0, detail, fault_of_alert(detail))
+    if failure is UPSTREAM_TLS_BROKEN:
+        return Reply(Result.TLS, 0, detail, TlsFault.OTHER)
     if failure is RESPONSE_HEAD_TOO_LARGE:
         return too_much(detail)
     return Reply(Result.MALFORMED, 0, f"its response is not valid HTTP/1.1 ({detail})")

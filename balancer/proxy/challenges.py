@@ -9,10 +9,8 @@ from typing import Final
 
 from balancer.http.forwarding import Peer
 from balancer.http.request_head import RequestHead
-from balancer.proxy.https_redirect import CHALLENGES
+from balancer.proxy.https_redirect import CHALLENGES, answering
 from balancer.proxy.router import Route, Router
-from balancer.proxy.side import Side
-from balancer.spec.part import replaced
 from balancer.spec.worker import AnswerSpec, MatchSpec, RouteSpec
 
 _ASKED: Final = (b"GET", b"HEAD")
@@ -41,12 +39,5 @@ class ChallengeRouter(Router):
         route = inner.match(head, peer) if only is None else only
         if answer is None or head.method not in _ASKED:
             return route
-        spec = replaced(
-            self._specs[route],
-            sides=(),
-            split=None,
-            rewrite=None,
-            response=None,
-            answer=AnswerSpec(status=HTTPStatus.OK, headers=_FIELDS, body=answer),
-        )
-        return Route(spec, Side(None, {}, route.side.counters))
+        own = AnswerSpec(status=HTTPStatus.OK, headers=_FIELDS, body=answer)
+        return answering(route, self._specs[route], own)

@@ -25,6 +25,12 @@ def to_https(port: int) -> AnswerSpec:
     return AnswerSpec(status=HTTPStatus.PERMANENT_REDIRECT, location=location)
 
 
+def answering(route: Route, spec: RouteSpec, answer: AnswerSpec) -> Route:
+    """A route that gives this answer, in place of `route`, whose spec is `spec`; it counts for that."""
+    own = replaced(spec, sides=(), split=None, rewrite=None, response=None, answer=answer)
+    return Route(own, Side(None, {}, route.side.counters))
+
+
 def wants_https(head: RequestHead, peer: Peer) -> bool:
     """Whether a request is redirected."""
     return peer.client_scheme(head) != _HTTPS and not head.target.startswith(CHALLENGES)
@@ -43,11 +49,7 @@ class RedirectingRouter(Router):
         self.only = None
         answer = to_https(port)
         self._redirects = {
-            route: Route(
-                replaced(spec, sides=(), split=None, rewrite=None, response=None, answer=answer),
-                Side(None, {}, route.side.counters),
-            )
-            for route, spec in zip(routes, specs, strict=True)
+            route: answering(route, spec, answer) for route, spec in zip(routes, specs, strict=True)
         }
 
     def match(self, head: RequestHead, peer: Peer) -> Route:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from balancer.config.acme_paths import CERTIFICATES, PENDING, STATE, certificate_file
 from balancer.config.file_stamps import Stamp, stamp
@@ -63,9 +63,7 @@ def read(path: str, kind: type[PartT]) -> PartT | None:
             data = file.read(_LARGEST)
     except FileNotFoundError:
         return None
-    decoder: Decoder[Any] = Decoder(kind)
-    found: PartT = decoder.decode(data)
-    return found
+    return Decoder[PartT](kind).decode(data)
 
 
 def account_file(folder: str) -> str:

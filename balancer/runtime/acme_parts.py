@@ -3,7 +3,7 @@
 It crosses pipes and is kept in files: the supervisor loads neither the settings' models nor cryptography.
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from balancer.acme.problem import Cause
 from balancer.spec.part import Decoder, Part
@@ -56,8 +56,7 @@ class Ordered(Part, frozen=True, kw_only=True, tag="ordered"):
 
 
 class Failed(Part, frozen=True, kw_only=True, tag="failed"):
-    """There is none: `why` is a sentence; `retry_after` is in seconds, 0
-    if the authority did not say when."""
+    """There is none: `why` is a sentence; `retry_after` is in seconds, 0 if the authority names none."""
 
     cause: Cause
     why: str
@@ -97,13 +96,9 @@ Said: TypeAlias = Publish | Note | Ordered | Failed
 
 def decode_said(data: bytes) -> Said:
     """A line of the process that orders. Raises DecodeError."""
-    decoder: Decoder[Any] = Decoder(Said)
-    said: Said = decoder.decode(data)
-    return said
+    return Decoder[Said](Said).decode(data)
 
 
 def decode_request(data: bytes) -> OrderRequest:
     """Raises DecodeError."""
-    decoder: Decoder[Any] = Decoder(OrderRequest)
-    request: OrderRequest = decoder.decode(data)
-    return request
+    return Decoder[OrderRequest](OrderRequest).decode(data)

@@ -10,7 +10,7 @@ from balancer.config.own_cookies import sticky_cookie
 from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
 from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
 from balancer.config.tls_files import NO_TLS, TlsFiles
-from balancer.config.upstream_spec import DEFAULT, DnsSpec, Spec
+from balancer.config.upstream_spec import DEFAULT, DnsSpec
 from balancer.config.upstream_tls_files import NO_FILES, UpstreamTlsFiles
 from balancer.errors import SettingsError
 from balancer.health.settings import found_within
@@ -81,7 +81,7 @@ def instance_spec(
             pools=tuple(specs.values()),
             tls=tls_spec(settings.tls, tls),
         ),
-        pools=tuple(_supervised(name, pool, limits) for name, pool, _, limits in pools),
+        pools=tuple(_supervised(specs[name], pool, limits) for name, pool, _, limits in pools),
     )
 
 
@@ -205,10 +205,10 @@ def _sticky(name: str, settings: PoolSettings, default: PoolSettings) -> StickyS
     )
 
 
-def _supervised(name: str, settings: PoolSettings, limits: PoolLimits) -> SupervisedPool:
+def _supervised(spec: PoolSpec, settings: PoolSettings, limits: PoolLimits) -> SupervisedPool:
     outlier = settings.outlier
     return SupervisedPool(
-        name=name,
+        name=spec.name,
         upstreams=tuple(
             UpstreamSpec(
                 id=one.id,
@@ -216,7 +216,7 @@ def _supervised(name: str, settings: PoolSettings, limits: PoolLimits) -> Superv
                 port=one.port,
                 weight=one.weight,
                 backup=one.backup,
-                server_name=_server_name(one, settings),
+                server_name=spec.tls.name_of(one.host) if one.tls else "",
             )
             for one in settings.upstreams
             if not isinstance(one, DnsSpec)
@@ -229,7 +229,7 @@ def _supervised(name: str, settings: PoolSettings, limits: PoolLimits) -> Superv
                 weight=one.weight,
                 backup=one.backup,
                 refresh=one.refresh,
-                server_name=_server_name(one, settings),
+                server_name=spec.tls.name_of(one.host) if one.tls else "",
             )
             for one in settings.upstreams
             if isinstance(one, DnsSpec)
@@ -242,11 +242,6 @@ def _supervised(name: str, settings: PoolSettings, limits: PoolLimits) -> Superv
             max_percent=outlier.max_ejection_percent,
         ),
     )
-
-
-def _server_name(upstream: Spec, settings: PoolSettings) -> str:
-    """Whom an upstream must prove to be; "" for plain HTTP."""
-    return (settings.upstream_tls.server_name or upstream.host) if upstream.tls else ""
 
 
 def _check(settings: PoolSettings) -> CheckSpec | None:

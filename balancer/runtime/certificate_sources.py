@@ -3,8 +3,6 @@
 All of it crosses a pipe: the supervisor loads neither the settings' models nor cryptography.
 """
 
-from typing import Any
-
 from balancer.config.address import Address
 from balancer.config.file_stamps import Stamp
 from balancer.config.pair_files import PairFiles
@@ -85,13 +83,9 @@ class ReadAnswer(Part, frozen=True, kw_only=True):
 
 def decode_answer(data: bytes) -> ReadAnswer:
     """What `spec.part.encode` has encoded. Raises DecodeError."""
-    decoder: Decoder[Any] = Decoder(ReadAnswer)
-    answer: ReadAnswer = decoder.decode(data)
-    return answer
+    return Decoder[ReadAnswer](ReadAnswer).decode(data)
 
 
 def decode_request(data: bytes) -> ReadRequest:
     """What `spec.part.encode` has encoded. Raises DecodeError."""
-    decoder: Decoder[Any] = Decoder(ReadRequest)
-    request: ReadRequest = decoder.decode(data)
-    return request
+    return Decoder[ReadRequest](ReadRequest).decode(data)

@@ -45,8 +45,7 @@ class Operator:
             raise RefusedError(f"pool {pool} has {spec.id} already; PATCH changes it")
         if why := self._fleet.circles.why_not(spec.host, spec.port):
             raise RefusedError(f"{text!r} {why}")
-        tls = self._fleet.pools[pool].spec.tls
-        server_name = (tls.server_name or spec.host) if spec.tls else ""
+        server_name = self._fleet.pools[pool].spec.tls.name_of(spec.host) if spec.tls else ""
         member = Member(spec.id, spec.host, spec.port, spec.weight, spec.host, spec.backup, server_name)
         if not self._fleet.add(pool, member):
             raise RefusedError(f"there is no room for {spec.id}: the instance is at its limit of upstreams")

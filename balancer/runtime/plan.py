@@ -3,7 +3,7 @@
 It crosses a pipe once: the settings are read by a process of their own (`reader`).
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from balancer.config.address import Address
 from balancer.config.exported import Exported
@@ -47,6 +47,4 @@ _Read: TypeAlias = Plan | Refused
 
 def decode(data: bytes) -> _Read:
     """What `spec.part.encode` has encoded. Raises DecodeError."""
-    decoder: Decoder[Any] = Decoder(_Read)
-    read: _Read = decoder.decode(data)
-    return read
+    return Decoder[_Read](_Read).decode(data)

@@ -55,3 +55,8 @@ class UpstreamTlsSpec(Part, frozen=True, kw_only=True):
     ca: bytes = b""
     server_name: str = ""
     certificate: CertificateSpec | None = None
+
+    def name_of(self, host: str) -> str:
+        """Whom the upstream at `host` must prove to be. No final dot: neither SNI (RFC 6066 section 3) nor
+        certificates have it."""
+        return self.server_name or host.removesuffix(".")

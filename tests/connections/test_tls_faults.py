@@ -69,6 +69,9 @@ TROUBLES: dict[str, tuple[OSError, TlsFault, str]] = {
     "a name that it does not have": (
         openssl("TLSV1_UNRECOGNIZED_NAME"), TlsFault.ALERT, f"{ALERT}unrecognized name)"
     ),
+    "another message than expected": (
+        openssl("UNEXPECTED_MESSAGE"), TlsFault.OTHER, "TLS failed (unexpected message)",
+    ),
     "something else": (
         openssl("NO_PROTOCOLS_AVAILABLE"), TlsFault.OTHER,
         "TLS failed (no protocols available)",

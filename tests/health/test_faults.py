@@ -5,15 +5,18 @@ import os
 
 import pytest
 
+from balancer.connections.tls_faults import TlsFault
 from balancer.errors import (
     MALFORMED_RESPONSE,
     RESPONSE_HEAD_TOO_LARGE,
     RESPONSE_TRUNCATED,
     UPSTREAM_CLOSED,
+    UPSTREAM_TLS_ALERT,
+    UPSTREAM_TLS_BROKEN,
     Failure,
 )
 from balancer.health.faults import fault_of, not_connected
-from balancer.health.result import Result
+from balancer.health.result import Reply, Result
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,22 @@ def test_failures_without_a_whole_response_have_their_result(
 ) -> None:
     reply = fault_of(failure, "what was said")
     assert (reply.result, reply.status, reply.detail) == (result, 0, detail)
+
+
+ALERT = "it refuses the connection (TLS alert: "
+
+
+@pytest.mark.parametrize(
+    ("failure", "detail", "fault"),
+    [
+        (UPSTREAM_TLS_ALERT, f"{ALERT}certificate required)", TlsFault.WANTS_CERTIFICATE),
+        (UPSTREAM_TLS_ALERT, f"{ALERT}unknown ca)", TlsFault.WANTS_CERTIFICATE),
+        (UPSTREAM_TLS_ALERT, f"{ALERT}internal error)", TlsFault.ALERT),
+        (UPSTREAM_TLS_BROKEN, "TLS failed (bad record mac)", TlsFault.OTHER),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_end_of_tls_instead_of_a_response_has_its_fault(
+    failure: Failure, detail: str, fault: TlsFault
+) -> None:
+    assert fault_of(failure, detail) == Reply(Result.TLS, 0, detail, fault)

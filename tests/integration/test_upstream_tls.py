@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from balancer.errors import UPSTREAM_CERTIFICATE, UPSTREAM_TLS, UPSTREAM_TLS_ALERT, Failure
+from balancer.errors import (
+    UPSTREAM_CERTIFICATE,
+    UPSTREAM_TLS,
+    UPSTREAM_TLS_ALERT,
+    UPSTREAM_TLS_BROKEN,
+    Failure,
+)
 from balancer.spec.tls import UpstreamTlsSpec
 from balancer.telemetry.columns import (
     CONNECT_FAILURE_REASONS,
@@ -261,6 +267,28 @@ async def test_another_upstream_answers_after_an_alert() -> None:
             assert [(await ask(one))[0] for _ in range(4)] == [200] * 4
             cells = one.proxy.router.routes[0].side.pool.cells
             assert cells[RETRY_COLUMN["upstream_tls"]] > 0
+
+
+@pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
+@on_uvloop
+async def test_a_broken_record_instead_of_a_response_is_no_alert(request_: bytes) -> None:
+    """The request may have been read: a POST does not go to the other upstream."""
+
+    async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with writer.get_extra_info("socket").dup() as sock:
+            sock.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+        with pytest.raises(ssl.SSLError, match="ALERT_BAD_RECORD_MAC"):
+            await reader.read()
+
+    async with real_sockets(broken, hello, **TLS) as one:
+        answers = [await ask(one, request_) for _ in range(2)]
+        if request_ == GET:
+            assert [status for status, _ in answers] == [200, 200]
+            return
+        assert sorted(status for status, _ in answers) == [200, 502]
+        refused(next(head for status, head in answers if status == 502), UPSTREAM_TLS_BROKEN)
+        assert detail_of(one).startswith("TLS failed (")
 
 
 # --- how responses end

@@ -16,6 +16,7 @@ from balancer.http.responses import render_failure
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.spec.worker import Limits, ListenerTimeouts
+from balancer.telemetry.columns import LISTENER_CONNECTIONS, LISTENER_CONNECTIONS_TOTAL
 
 
 class ClientContext:
@@ -72,20 +73,25 @@ class ClientContext:
     def admit(self, guest: Guest, now_ns: int) -> Failure | None:
         """Count a connection, just added to `clients` or `arrivals`; returns the failure to refuse it with if
         it is one too many."""
-        guest.counts.opened()
+        counts = guest.counts
+        cells = counts.cells
+        counts.open = cells[LISTENER_CONNECTIONS] = counts.open + 1
+        counts.ever = cells[LISTENER_CONNECTIONS_TOTAL] = counts.ever + 1
         return self._admission.admit(guest, now_ns)
 
     def closed(self, client: Client) -> None:
         """The client's connection is gone."""
         self.clients.discard(client)
         self._admission.left(client)
-        client.counts.closed()
+        counts = client.counts
+        counts.open = counts.cells[LISTENER_CONNECTIONS] = counts.open - 1
 
     def departed(self, arrival: Guest) -> None:
         """It is gone without becoming a client."""
         self.arrivals.discard(arrival)
         self._admission.left(arrival)
-        arrival.counts.closed()
+        counts = arrival.counts
+        counts.open = counts.cells[LISTENER_CONNECTIONS] = counts.open - 1
 
     def became(self, arrival: Guest, client: Client) -> None:
         """The arrival is `client` from now on, and counts as before."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from itertools import chain
 from typing import Generic, Protocol
 
 from balancer.clock import Clock
@@ -18,7 +18,10 @@ class MembershipSink(AddressSink[NamedT_contra], MembersSink, Protocol[NamedT_co
 
 
 class Discovery(Generic[NamedT]):
-    """Watches names while `run` is running; call `watch_names` and `watch_dns` before."""
+    """Looks up what is watched while `run` is running; watch and forget before it, and during it.
+
+    What is forgotten reports nothing any more, but its last reports stay: the caller removes its upstreams.
+    """
 
     def __init__(
         self,
@@ -33,42 +36,76 @@ class Discovery(Generic[NamedT]):
         self._log = log
         self._clock = clock
         self._timeout = timeout
-        self._sources: list[Source] = []
-        self._names: dict[NamedT, NameSource[NamedT]] = {}
+        self._names: dict[str, NameSource[NamedT]] = {}
+        self._entries: dict[tuple[str, str], Source] = {}  # by pool and id
+        self._group: asyncio.TaskGroup | None = None  # while it runs
+        self._tasks: dict[Source, asyncio.Task[None]] = {}
 
-    def watch_names(self, upstreams: Iterable[NamedT]) -> None:
-        """Keep the addresses of these upstreams current: upstreams with the same name share one lookup."""
-        by_name: dict[str, list[NamedT]] = {}
-        for upstream in upstreams:
-            by_name.setdefault(upstream.host, []).append(upstream)
-        for name, group in by_name.items():
-            source = NameSource(
-                name, group, self._sink, self._resolver, self._log, self._clock, self._timeout
+    def watch(self, upstream: NamedT) -> None:
+        """Keep the address of this upstream current; its `host` is a name. Upstreams with the same name share
+        one lookup. If that has an answer, the address is reported at once."""
+        source = self._names.get(upstream.host)
+        if source is None:
+            source = self._names[upstream.host] = NameSource(
+                upstream.host, self._sink, self._resolver, self._log, self._clock, self._timeout
             )
-            self._sources.append(source)
-            self._names |= dict.fromkeys(group, source)
+            self._start(source)
+        source.add(upstream)
 
-    def watch_dns(self, pool: str, spec: NameSpec) -> None:
-        """Keep the members of this entry of a pool current."""
-        self._sources.append(DnsSource(pool, spec, self._sink, self._resolver, self._log, self._timeout))
+    def forget(self, upstream: NamedT) -> None:
+        """Watch this upstream no longer, if it is watched. With the last one of a name its lookups end."""
+        source = self._names.get(upstream.host)
+        if source is not None and source.remove(upstream):
+            self._stop(self._names.pop(upstream.host))
+
+    def watch_entry(self, pool: str, spec: NameSpec) -> None:
+        """Keep the members of this entry of a pool current, by this spec from now on if one with its id is
+        watched already."""
+        self.forget_entry(pool, spec.id)
+        source = DnsSource(pool, spec, self._sink, self._resolver, self._log, self._timeout)
+        self._entries[pool, spec.id] = source
+        self._start(source)
+
+    def forget_entry(self, pool: str, entry_id: str) -> None:
+        """Watch this entry of a pool no longer, if it is watched."""
+        source = self._entries.pop((pool, entry_id), None)
+        if source is not None:
+            self._stop(source)
 
     def unanswered(self, upstream: NamedT, why: str, other: str = "") -> None:
         """Nothing answers at its address. If its name has other addresses it is moved to one of them: to
         `other`, if that is known to answer."""
-        source = self._names.get(upstream)
+        source = self._names.get(upstream.host)
         if source is not None:
             source.unanswered(upstream, why, other)
 
     async def run(self) -> None:
-        """Look up until cancelled, then close the resolver. Ends at once if there is nothing to watch."""
+        """Look up until cancelled, then close the resolver."""
         try:
             async with asyncio.TaskGroup() as group:
-                for source in self._sources:
-                    group.create_task(source.run(), name=f"look up {source.label}")
+                self._group = group
+                for source in self._sources():
+                    self._start(source)
+                await asyncio.get_running_loop().create_future()  # until cancelled
         finally:
+            self._group = None
             self._resolver.close()
 
     async def asked(self) -> None:
-        """Wait until every name has an answer, or has had `timeout` seconds for it. `run` must be running."""
-        for source in self._sources:
+        """Wait until everything that is watched now has an answer, has had `timeout` seconds for it, or is
+        forgotten. `run` must be running."""
+        for source in self._sources():
             await source.asked.wait()
+
+    def _sources(self) -> list[Source]:
+        return list(chain(self._names.values(), self._entries.values()))
+
+    def _start(self, source: Source) -> None:
+        if self._group is not None:
+            self._tasks[source] = self._group.create_task(source.run(), name=f"look up {source.label}")
+
+    def _stop(self, source: Source) -> None:
+        source.asked.set()  # nobody waits for it any more
+        task = self._tasks.pop(source, None)
+        if task is not None:
+            task.cancel()

@@ -1,7 +1,6 @@
 """Names of upstreams (L5): `app1:8000` is one upstream, identified by its name; its address may change."""
 
 import logging
-from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
 
@@ -51,7 +50,6 @@ class NameSource(Source, Generic[NamedT]):
     def __init__(
         self,
         name: str,
-        upstreams: Sequence[NamedT],
         sink: AddressSink[NamedT],
         resolver: Resolver,
         log: logging.Logger,
@@ -60,28 +58,36 @@ class NameSource(Source, Generic[NamedT]):
     ) -> None:
         super().__init__(name, REFRESH, resolver, log, timeout)
         self.label = f"the name {name}"
-        self._upstreams = upstreams
         self._sink = sink
         self._clock = clock
-        self._listed: list[str] = []  # in numerical order
-        # When an address did not answer, by upstream, as upstreams differ in their ports.
-        self._failed_ns: dict[NamedT, dict[str, int]] = {upstream: {} for upstream in upstreams}
+        self._found: tuple[str, ...] = ()  # in the resolver's order
+        self._listed: list[str] = []  # the same in numerical order
+        # The upstreams, and when an address did not answer: by upstream, as they differ in their ports.
+        self._failed_ns: dict[NamedT, dict[str, int]] = {}
+
+    def add(self, upstream: NamedT) -> None:
+        """Keep the address of this upstream current too."""
+        if upstream not in self._failed_ns:
+            self._failed_ns[upstream] = {}
+            if self._found:
+                self._place(upstream)
+
+    def remove(self, upstream: NamedT) -> bool:
+        """Forget this upstream; whether it was the last one."""
+        return self._failed_ns.pop(upstream, None) is not None and not self._failed_ns
 
     def found(self, addresses: tuple[str, ...]) -> None:
         """Move the upstreams whose address is no longer among `addresses`."""
+        self._found = addresses
         self._listed = sorted(addresses, key=lambda address: int(ip_address(address)))
-        for upstream in self._upstreams:
-            failed = self._failed_ns[upstream]
-            for address in failed.keys() - self._listed:
-                del failed[address]
-            if upstream.address not in addresses:
-                first = next((one for one in addresses if self._may_answer(upstream, one)), addresses[0])
-                self._sink.set_address(upstream, first)
-            self._tell_others(upstream)
+        for upstream in [*self._failed_ns]:
+            self._place(upstream)
 
     def unanswered(self, upstream: NamedT, why: str, other: str = "") -> None:
         """Its address does not answer: move it to the next one that may, or to `other`, which does."""
-        failed = self._failed_ns[upstream]
+        failed = self._failed_ns.get(upstream)
+        if failed is None:
+            return
         failed[upstream.address] = self._clock.monotonic_ns()
         if other:
             failed.pop(other, None)
@@ -97,8 +103,17 @@ class NameSource(Source, Generic[NamedT]):
 
     def what_is_kept(self) -> str:
         """The last good address, if there was one."""
-        known = self._upstreams[0].address
+        known = next((upstream.address for upstream in self._failed_ns), "")
         return f"keeping {known}" if known else "it gets no requests until it resolves"
+
+    def _place(self, upstream: NamedT) -> None:
+        failed, found = self._failed_ns[upstream], self._found
+        for address in failed.keys() - self._listed:
+            del failed[address]
+        if upstream.address not in found:
+            first = next((one for one in found if self._may_answer(upstream, one)), found[0])
+            self._sink.set_address(upstream, first)
+        self._tell_others(upstream)
 
     def _may_answer(self, upstream: NamedT, address: str) -> bool:
         if not self._sink.may_use(upstream, address):

@@ -133,10 +133,12 @@ class Supervisor:
             events=self,
         )
         self._discovery = Discovery(self._fleet, SystemResolver(max_threads=self._shares.lookups), log, clock)
-        self._discovery.watch_names(u for u in self._fleet.upstreams() if not needs_no_look_up(u.host))
+        for upstream in self._fleet.upstreams():
+            if not needs_no_look_up(upstream.host):
+                self._discovery.watch(upstream)
         for pool in spec.pools:
             for name in pool.names:
-                self._discovery.watch_dns(pool.name, name)
+                self._discovery.watch_entry(pool.name, name)
         checks = {pool.name: pool.check for pool in spec.pools if pool.check is not None}
         self._checks = self._open_checks(checks, ledger, loop, clock) if checks else None
         self._outliers = Outliers(

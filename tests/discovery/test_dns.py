@@ -45,7 +45,7 @@ APP = dns("app")
 def test_each_address_is_a_member(
     harness: Harness, spec: NameSpec, addresses: list[str], members: list[Member]
 ) -> None:
-    harness.discovery.watch_dns("shop", spec)
+    harness.discovery.watch_entry("shop", spec)
     harness.resolver.answers["app"] = Answer(tuple(addresses))
     harness.start()
     assert harness.asked.done()
@@ -53,7 +53,7 @@ def test_each_address_is_a_member(
 
 
 def test_added_and_removed_replicas_are_reported_at_the_next_refresh(harness: Harness) -> None:
-    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_entry("default", APP)
     for addresses in (("10.0.0.2", "10.0.0.3"), ("10.0.0.3", "10.0.0.4", "10.0.0.5"), ("10.0.0.5",)):
         harness.resolver.answers["app"] = Answer(addresses)
         if harness.starts:
@@ -64,7 +64,7 @@ def test_added_and_removed_replicas_are_reported_at_the_next_refresh(harness: Ha
 
 
 def test_shuffled_answers_report_the_same_members(harness: Harness) -> None:
-    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_entry("default", APP)
     harness.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
     harness.start()
     harness.resolver.answers["app"] = Answer(("10.0.0.3", "10.0.0.2"))
@@ -74,9 +74,9 @@ def test_shuffled_answers_report_the_same_members(harness: Harness) -> None:
 
 
 def test_entries_of_one_name_are_independent(harness: Harness) -> None:
-    harness.discovery.watch_dns("default", APP)
-    harness.discovery.watch_dns("default", dns("app", 9000, weight=2))
-    harness.discovery.watch_dns("admin", APP)
+    harness.discovery.watch_entry("default", APP)
+    harness.discovery.watch_entry("default", dns("app", 9000, weight=2))
+    harness.discovery.watch_entry("admin", APP)
     harness.resolver.answers["app"] = Answer(("10.0.0.2",))
     harness.start()
     assert {where: [member.id for member in members] for where, members in harness.fleet.members.items()} == {
@@ -90,7 +90,7 @@ def test_a_failure_keeps_the_last_good_members_and_is_logged_once(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_entry("default", APP)
     harness.resolver.answers["app"] = Answer(("10.0.0.2", "10.0.0.3"))
     harness.start()
     harness.resolver.answers["app"] = NOT_KNOWN
@@ -111,7 +111,7 @@ def test_a_failure_keeps_the_last_good_members_and_is_logged_once(
 def test_an_unresolved_name_does_not_block_the_start(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_entry("default", APP)
     harness.resolver.answers["app"] = NOT_KNOWN
     harness.start()
     assert harness.asked.done()
@@ -129,7 +129,7 @@ def test_an_unresolved_name_does_not_block_the_start(
 def test_a_hanging_resolver_blocks_the_start_for_the_timeout_at_most(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_entry("default", APP)
     harness.start()
     harness.advance(1.9)
     assert not harness.asked.done()
@@ -142,8 +142,8 @@ def test_a_hanging_resolver_blocks_the_start_for_the_timeout_at_most(
 
 
 def test_a_hanging_lookup_is_not_repeated_and_its_late_answer_counts(harness: Harness) -> None:
-    harness.discovery.watch_dns("default", APP)
-    harness.discovery.watch_dns("default", dns("other", 8000))
+    harness.discovery.watch_entry("default", APP)
+    harness.discovery.watch_entry("default", dns("other", 8000))
     harness.resolver.answers["other"] = Answer(("10.0.1.2",))
     harness.start()
     for _ in range(5):
@@ -168,7 +168,7 @@ def test_a_hanging_lookup_is_not_repeated_and_its_late_answer_counts(harness: Ha
 def test_lookups_keep_their_interval(
     harness: Harness, refresh: float, delay: float, starts: list[float]
 ) -> None:
-    harness.discovery.watch_dns("default", dns("app", 8000, refresh=refresh))
+    harness.discovery.watch_entry("default", dns("app", 8000, refresh=refresh))
     harness.resolver.answers["app"] = Answer(("10.0.0.2",))
     harness.resolver.delay = delay
     harness.start()
@@ -179,7 +179,7 @@ def test_lookups_keep_their_interval(
 
 
 def test_after_a_suspend_missed_lookups_are_not_made_up_for(harness: Harness) -> None:
-    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_entry("default", APP)
     harness.resolver.answers["app"] = Answer(("10.0.0.2",))
     harness.start()
     harness.advance(1000.0)
@@ -192,7 +192,7 @@ def test_after_a_suspend_missed_lookups_are_not_made_up_for(harness: Harness) ->
 @pytest.mark.parametrize("answer", [None, Answer(("10.0.0.2",))], ids=["in_a_lookup", "between_lookups"])
 def test_cancelling_leaves_nothing(answer: Answer | None) -> None:
     harness = Harness()
-    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_entry("default", APP)
     if answer is not None:
         harness.resolver.answers["app"] = answer
     harness.start()
@@ -202,8 +202,8 @@ def test_cancelling_leaves_nothing(answer: Answer | None) -> None:
 
 def test_an_error_of_the_fleet_is_not_swallowed() -> None:
     harness = Harness()
-    harness.discovery.watch_dns("default", APP)
-    harness.discovery.watch_dns("default", dns("hangs", 8000))
+    harness.discovery.watch_entry("default", APP)
+    harness.discovery.watch_entry("default", dns("hangs", 8000))
     harness.fleet.broken = True
     harness.resolver.answers["app"] = Answer(("10.0.0.2",))
     harness.start()
@@ -220,7 +220,7 @@ _ANY = _SOME | st.just(NOT_KNOWN) | st.just(Answer(problem="it has no usable add
 @given(st.lists(st.tuples(_ANY, st.floats(0, 5))))
 def test_after_any_answers_the_members_are_the_last_good_ones(answers: list[tuple[Answer, float]]) -> None:
     harness = Harness()
-    harness.discovery.watch_dns("default", APP)
+    harness.discovery.watch_entry("default", APP)
     harness.start()
     good: tuple[str, ...] = ()
     for answer, late in answers:

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from balancer.spec.part import Decoder, Part, encode
 from balancer.spec.tls import ChallengeSpec, TlsSpec, UpstreamTlsSpec
-from balancer.spec.worker import Level, WorkerSpec
+from balancer.spec.worker import Level, RouteSpec, WorkerSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from balancer.upstreams.traffic_history import SkipReason, Symptom
 
@@ -93,20 +93,40 @@ class FailureRecord(Part, frozen=True, kw_only=True):
 
 
 class PoolUpdate(Message, frozen=True, kw_only=True, tag="pool"):
-    """The upstreams of a pool as of `revision`. `starting`: none of them has passed a check yet."""
+    """The upstreams of a pool as of `revision`. `starting`: none of them has passed a check yet.
+    `checked_within_ns`: within this time active checks eject an upstream that has stopped answering, 0 = no
+    active checks."""
 
     name: str
     revision: int
     starting: bool
+    checked_within_ns: int = 0
     members: tuple[MemberState, ...]
 
 
 class SplitUpdate(Message, frozen=True, kw_only=True, tag="split"):
-    """The weights of a route's sides, in the order of the spec, as of `revision`."""
+    """The weights of a route's sides, by pool, as of `revision`."""
 
     route: str
     revision: int
-    weights: tuple[int, ...]
+    weights: dict[str, int]
+
+
+class RoutesUpdate(Message, frozen=True, kw_only=True, tag="routes"):
+    """Other routes for the requests that come from now on, with their rows as in `Rows`, and the weights and
+    the state that they have now. A worker that lacks one of their pools keeps its own: it is about to be
+    replaced."""
+
+    routes: tuple[RouteSpec, ...]
+    rows: tuple[tuple[int, ...], ...]
+    splits: tuple[SplitUpdate, ...] = ()
+    read_only: tuple["ReadOnly", ...] = ()
+
+
+class Others(Message, frozen=True, kw_only=True, tag="others"):
+    """The pages of all incarnations that are running, this one included."""
+
+    pages: tuple[int, ...]
 
 
 class ReadOnly(Message, frozen=True, kw_only=True, tag="readonly"):
@@ -137,10 +157,18 @@ class UpstreamTlsUpdate(Message, frozen=True, kw_only=True, tag="upstream_tls"):
     tls: UpstreamTlsSpec
 
 
+class Heritage(Part, frozen=True, kw_only=True):
+    """A worker that still runs, by its page, whose knowledge of upstreams is used; the one that starts gets
+    `part` times its traffic."""
+
+    page: int
+    part: float
+
+
 class Start(Message, frozen=True, kw_only=True, tag="start"):
     """The first message: the worker's spec, slot, page and rows. `pools` are in the order of the spec,
     `splits` are those whose weights are not those of the spec, `read_only` the routes that are it now,
-    `challenges` what authorities look for now."""
+    `challenges` what authorities look for now, `others` as in `Others`. `heritage`: a predecessor."""
 
     spec: WorkerSpec
     slot: int
@@ -150,6 +178,8 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     splits: tuple[SplitUpdate, ...] = ()
     read_only: tuple[ReadOnly, ...] = ()
     challenges: tuple[ChallengeSpec, ...] = ()
+    others: tuple[int, ...] = ()
+    heritage: Heritage | None = None
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
@@ -173,11 +203,16 @@ class Release(Message, frozen=True, kw_only=True, tag="release"):
 
 
 class Drain(Message, frozen=True, tag="drain"):
-    """Finish and exit; the listening sockets close too."""
+    """Finish within the drain time and exit; the listening sockets close too."""
 
 
-class Retire(Message, frozen=True, tag="retire"):
-    """Finish and exit; a successor serves the socket."""
+class Retire(Message, frozen=True, kw_only=True, tag="retire"):
+    """Accept no more clients, and exit when the last has left, after `within` seconds at most. A successor
+    serves the listening sockets, but for the listeners in `ends` (0 is the plain one, 1 that for TLS): they
+    close."""
+
+    within: float
+    ends: tuple[int, ...] = ()
 
 
 # From a worker
@@ -303,7 +338,9 @@ FromSupervisor: TypeAlias = (
     Start
     | PoolUpdate
     | SplitUpdate
+    | RoutesUpdate
     | ReadOnly
+    | Others
     | TlsUpdate
     | UpstreamTlsUpdate
     | Challenges

@@ -21,6 +21,7 @@ from balancer.messages import (
     Heartbeat,
     LogLine,
     Message,
+    Others,
     PoolUpdate,
     ReadOnly,
     Ready,
@@ -28,6 +29,7 @@ from balancer.messages import (
     Release,
     Released,
     Retire,
+    RoutesUpdate,
     SplitUpdate,
     TlsUpdate,
     UpstreamTlsUpdate,
@@ -61,10 +63,13 @@ CHALLENGES = (
     ChallengeSpec(domain="help.example", chain=b"chain", key=b"\0key"),
 )
 UPSTREAM_TLS = UpstreamTlsSpec(verify=True, ca=b"ca", server_name="app.example", certificate=CERTIFICATE)
+ROUTES = start_message().spec.routes
 DOWN: list[FromSupervisor] = [
     start_message(2, sticky={"secret": "grün"}, outlier={"enabled": True}),
     PoolUpdate(name="default", revision=3, starting=True, members=(MEMBER,)),
-    SplitUpdate(route="web", revision=4, weights=(90, 10)),
+    SplitUpdate(route="web", revision=4, weights={"stable": 90, "canary": 10}),
+    RoutesUpdate(routes=ROUTES, rows=((3,),), read_only=(ReadOnly(route="web", until_ns=7),)),
+    Others(pages=(1, 2)),
     ReadOnly(route="web", until_ns=7),
     TlsUpdate(revision=5, tls=TLS),
     UpstreamTlsUpdate(revision=6, pool="default", tls=UPSTREAM_TLS),
@@ -73,7 +78,7 @@ DOWN: list[FromSupervisor] = [
     Adopt(slot=1),
     Release(slot=1),
     Drain(),
-    Retire(),
+    Retire(within=3600.0, ends=(1,)),
 ]
 UP: list[FromWorker] = [
     Ready(),

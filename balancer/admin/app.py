@@ -13,6 +13,7 @@ from balancer.admin import (
     metrics,
     pools,
     probes,
+    reload,
     routes,
 )
 from balancer.admin.hosts import Hosts
@@ -60,6 +61,7 @@ def build_app(
             web.get("/api/events", events.list_events),
             web.get("/api/failures", failures.list_failures),
             web.get("/api/config", config.show),
+            web.post("/api/reload", reload.reload),
         ]
     )
     app.on_response_prepare.append(answers.name_server)

@@ -206,6 +206,51 @@ class RouteView:
     read_only: float = 0.0  # seconds for which it serves no changes
 
 
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A setting that a reload changes; values as in a settings file, None for none, secrets masked."""
+
+    setting: str  # "pools.api.retry.max_attempts"
+    before: str | None
+    after: str | None
+    how: str  # live, new_workers, or restart: only a new instance takes it up
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChange:
+    """An entry of UPSTREAMS that a reload adds, removes, or changes."""
+
+    pool: str
+    id: str
+    change: str  # added, removed, changed
+    before: str | None  # as in UPSTREAMS
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadView:
+    """What a reload has done, or would do."""
+
+    result: str  # applied, unchanged, or would_apply
+    how: str  # live, new_workers, or nothing
+    changes: list[SettingChange]
+    members: list[MemberChange]
+    from_environment: list[str]  # variables that are set: no reload changes these settings
+    problems: list[str]  # what went wrong although it is in force; empty if nothing did
+    revision: int
+    seconds: float
+
+
+class NotReloadedError(Exception):
+    """The settings are not taken up: one sentence for each problem. `result`: `refused`, as they are wrong,
+    or `taken_back`, as no worker can work by them."""
+
+    def __init__(self, result: str, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.result = result
+        self.problems = list(problems)
+
+
 class RefusedError(Exception):
     """The operator's change is not possible: one sentence with the reason, and what can be done."""
 
@@ -245,6 +290,10 @@ class Instance(Protocol):
 
     def set_read_only(self, route: str, seconds: float) -> None:
         """Serve no changes on a route for `seconds`; 0 ends it. Raises RefusedError."""
+
+    async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
+        """Read the settings again, and take them up unless `dry_run`; `text` is that of a settings file to
+        look at instead of the present one. `by`: who asks. Raises NotReloadedError."""
 
     def certificates(self) -> Sequence[CertificateView]:
         """The certificates of the TLS listener, the default first; empty if there is none."""

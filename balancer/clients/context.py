@@ -4,6 +4,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 import asyncio
 from email.utils import formatdate
+from typing import Final
 
 from balancer.clients.admission import Admission
 from balancer.clients.roles import Client, Guest
@@ -18,14 +19,17 @@ from balancer.proxy.journal import Journal
 from balancer.spec.worker import Limits, ListenerTimeouts
 from balancer.telemetry.columns import LISTENER_CONNECTIONS, LISTENER_CONNECTIONS_TOTAL
 
+DRAIN_GRACE_NS: Final = 1_000_000_000  # for an idle client's next request, which may be on its way
+
 
 class ClientContext:
     """`clients` are all open connections, `arrivals` those that do not speak TLS yet, but are to. While
-    `draining`, the next response of each connection is its last. `date_line` is the present Date field, with
+    `draining`, the next response of each connection is its last, and an idle one is closed after `grace_ns`.
+    `date_line` is the present Date field, with
     its CRLF."""
 
     __slots__ = ("_admission", "_clock", "arrivals", "clients", "date_line", "draining",
-                 "journal", "limits", "loop", "monotonic_ns", "proxy",
+                 "grace_ns", "journal", "limits", "loop", "monotonic_ns", "proxy",
                  "request_fields", "request_heads", "timeouts")  # fmt: skip
 
     def __init__(
@@ -49,6 +53,7 @@ class ClientContext:
         self.clients: set[Client] = set()
         self.arrivals: set[Guest] = set()
         self.draining = False
+        self.grace_ns = DRAIN_GRACE_NS
         self.date_line = b""
         self._clock = clock
         self._admission = Admission(

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from balancer.clients.connection import ClientConnection
-from balancer.clients.context import ClientContext
+from balancer.clients.context import DRAIN_GRACE_NS, ClientContext
 from balancer.clients.door import Door
 from balancer.clients.entrance import Entrance
 from balancer.clients.handshakes import Handshakes
@@ -15,7 +15,7 @@ from balancer.clients.roles import Client
 from balancer.clients.tunnel_drain import TunnelDrain
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
-from balancer.messages import FailureRecord, PoolUpdate, ReadOnly, SplitUpdate, TlsUpdate
+from balancer.messages import FailureRecord, PoolUpdate, ReadOnly, RoutesUpdate, SplitUpdate, TlsUpdate
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.journal import Journal
@@ -24,6 +24,9 @@ from balancer.proxy.overdue import deadline_passed, total_passed
 from balancer.proxy.router import Router
 from balancer.spec.tls import ChallengeSpec
 from balancer.spec.worker import FOREVER_NS
+
+# The router of each listener for these routes; None if a pool of theirs is not there.
+Reroute: TypeAlias = Callable[[RoutesUpdate], Sequence[Router] | None]
 
 # Clients whose time is over that are answered in one turn of the loop: takes about 3 ms.
 _AT_ONCE: Final = 64
@@ -36,9 +39,27 @@ class DataPlane:
     Everything here is for one event loop, without locks.
     """
 
-    __slots__ = ("_clients", "_clients_context", "_doors", "_inspection", "_journal", "_late", "_lateness",
-                 "_looking", "_loop", "_monotonic_ns", "_released", "_rescue", "_tunnel_drain",
-                 "context", "entrance", "handshakes", "membership", "router")  # fmt: skip
+    __slots__ = (
+        "_clients",
+        "_clients_context",
+        "_doors",
+        "_inspection",
+        "_journal",
+        "_late",
+        "_lateness",
+        "_looking",
+        "_loop",
+        "_monotonic_ns",
+        "_released",
+        "_reroute",
+        "_rescue",
+        "_tunnel_drain",
+        "context",
+        "entrance",
+        "handshakes",
+        "membership",
+        "router",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,9 +71,12 @@ class DataPlane:
         entrance: Entrance,
         handshakes: Handshakes | None = None,
         doors: Sequence[Door] = (),
+        reroute: Reroute | None = None,
     ) -> None:
-        """`entrance` is that of the plain listener, `doors` are those of all listeners."""
+        """`entrance` is that of the plain listener, `doors` are those of all listeners; `reroute` makes their
+        routers for other routes."""
         self.router: Router = context.router
+        self._reroute = reroute
         self.handshakes = handshakes
         self.entrance = entrance
         self.membership = membership
@@ -107,21 +131,33 @@ class DataPlane:
         self.flush()
 
     def take_split(self, update: SplitUpdate) -> None:
-        """A route is divided otherwise from now on. Raises KeyError for a route that is not split."""
-        for route in self.context.router.routes:
+        """A route is divided otherwise from now on, if it has these sides here."""
+        for route in self.router.routes:
             if route.name == update.route and route.split is not None:
-                route.split.weights = list(update.weights)
-                return
-        raise KeyError(update.route)
+                route.split.weigh(update.weights)
 
     def take_read_only(self, update: ReadOnly) -> None:
-        """A route serves no changes until a time. Raises KeyError if there is none of that name."""
-        for route in self.context.router.routes:
+        """A route serves no changes until a time, if there is one of that name here."""
+        for route in self.router.routes:
             if route.name == update.route:
                 route.read_only_until_ns = update.until_ns
                 route.reconsider()
-                return
-        raise KeyError(update.route)
+
+    def take_routes(self, update: RoutesUpdate) -> None:
+        """Other routes for requests that come from now on; those that are running keep theirs."""
+        routers = None if self._reroute is None else self._reroute(update)
+        if routers is None:
+            return
+        self.router = self.context.router = routers[-1]
+        self._inspection.bounds_total = self.router.bounds_total
+        for door, router in zip(self._doors, routers, strict=True):
+            door.lead(router, update.routes)
+        for client in self._clients:
+            client.forget_head()
+        for split in update.splits:
+            self.take_split(split)
+        for read_only in update.read_only:
+            self.take_read_only(read_only)
 
     def take_tls(self, update: TlsUpdate) -> None:
         """Other certificates for new connections. Raises ssl.SSLError, and keeps the old ones then."""
@@ -140,10 +176,17 @@ class DataPlane:
         """Store the counts of this worker."""
         self.context.batch.flush()
 
+    def retire(self) -> None:
+        """Every connection's next response is its last. None is closed before that, or before it has been
+        idle for as long as it may be: a request may be on its way."""
+        self._clients_context.draining = True
+        self._clients_context.grace_ns = FOREVER_NS
+
     def drain(self, within_ns: int = FOREVER_NS) -> None:
         """Every connection's next response is its last; idle clients are closed after a short grace, tunnels
         early enough to be over within that time."""
         self._clients_context.draining = True
+        self._clients_context.grace_ns = DRAIN_GRACE_NS
         first_ns = min(route.timeouts.tunnel_drain_ns for route in self.router.routes)
         self._tunnel_drain = TunnelDrain(self._clients, self._loop, self._monotonic_ns(), within_ns, first_ns)
         for client in list(self._clients):

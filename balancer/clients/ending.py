@@ -20,7 +20,6 @@ from balancer.errors import HEAD_TIMEOUT, INTERNAL_ERROR, ProtocolError
 from balancer.http.request_head import RequestHead
 
 START: Final = len(b"\r\nHEAD ")  # bytes of a head that show whether its method is HEAD
-DRAIN_GRACE_NS: Final = 1_000_000_000  # for an idle client's next request, which may be on its way
 _LINGER_NS: Final = 30_000_000_000  # in total, while the client goes on sending
 LINGER_IDLE_NS: Final = 5_000_000_000
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: close sends RST
@@ -186,9 +185,14 @@ class EndingConnection(StreamOwner):
         if self._state != CLOSED:
             self.abort()
 
+    def forget_head(self) -> None:
+        head = self._head
+        if head is not None:
+            head.raw = b""
+
     def drain(self) -> None:
         if self._state == HEAD and not self._ahead.holds_head():
-            grace = self._context.monotonic_ns() + DRAIN_GRACE_NS
+            grace = self._context.monotonic_ns() + self._context.grace_ns
             self.deadline_ns = min(self.deadline_ns, grace)
 
     @property

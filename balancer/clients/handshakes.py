@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from balancer.clients.arrival import REFUSED, SILENT, WAITING, Arrival, ArrivalOwner
-from balancer.clients.context import ClientContext
-from balancer.clients.ending import DRAIN_GRACE_NS, SLOW_NS
+from balancer.clients.context import DRAIN_GRACE_NS, ClientContext
+from balancer.clients.ending import SLOW_NS
 from balancer.clients.entrance import Entrance
 from balancer.clients.proofs import Proofs
 from balancer.clients.tls_contexts import TlsContexts

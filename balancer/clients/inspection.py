@@ -20,8 +20,8 @@ class Inspection:
     whose exchanges may be in total too long, which it looks for only if `bounds_total`. It also finds the
     clients that left while they were not being read."""
 
-    __slots__ = ("_armed", "_bounds_total", "_clients", "_done", "_left", "_loop", "_monotonic_ns",
-                 "_overdue", "_too_long")  # fmt: skip
+    __slots__ = ("_armed", "_clients", "_done", "_left", "_loop", "_monotonic_ns", "_overdue", "_too_long",
+                 "bounds_total")  # fmt: skip
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Inspection:
         done: Callable[[Sequence[Client], Sequence[Client]], None],
     ) -> None:
         self._clients = clients
-        self._bounds_total = bounds_total
+        self.bounds_total = bounds_total
         self._loop = loop
         self._monotonic_ns = clock.monotonic_ns
         self._done = done
@@ -71,7 +71,7 @@ class Inspection:
             for client in part
             if (client.exchange.deadline_ns if client.exchange.active else client.deadline_ns) < now
         ]
-        if self._bounds_total:
+        if self.bounds_total:
             self._too_long += [client for client in part if client.exchange.exceeds_total(now)]
         if left:
             self._armed = self._loop.call_soon(self._go_on)

@@ -49,6 +49,10 @@ class Client(Guest):
         """Accept no more requests, except one that is on its way: closing at once would lose it."""
 
     @abstractmethod
+    def forget_head(self) -> None:
+        """The routes have changed: do not recognise its last request, if it comes again."""
+
+    @abstractmethod
     def cut_off(self) -> None:
         """End now: a request without a response gets 503, a response that has begun is reset."""
 

@@ -20,7 +20,7 @@ from balancer.config.pools import about_name, completed
 from balancer.config.problems import about_route, about_value, as_written, place, sentences
 from balancer.config.refused_routes import broken_routes, circles_by_tls, refused_routes
 from balancer.config.settings import Settings
-from balancer.config.sources import Origin, Reading, read_environment, read_file
+from balancer.config.sources import GIVEN, Origin, Reading, read_environment, read_file, read_text
 from balancer.config.split import OWN_COOKIE
 from balancer.config.sticky import NO_SECRET
 from balancer.config.tls_files import NO_TLS, TlsFiles, read_files
@@ -73,15 +73,22 @@ def load(
 
 
 def load_with_origins(
-    environ: Mapping[str, str], config_file: str | None = None, policies: Policies | None = None
+    environ: Mapping[str, str],
+    config_file: str | None = None,
+    policies: Policies | None = None,
+    text: str | None = None,
 ) -> Loaded:
-    """Like `load`, with the origin of each value."""
+    """Like `load`, with the origin of each value. `text` is used instead of the content of a settings
+    file."""
     environment = read_environment(environ)
     if config_file:
         environment.tree["config"] = config_file
         environment.origins["config",] = Origin("command line", "--config")
     name = environment.tree.get("config")
-    file = read_file(name, environment.origins["config",].where) if name else Reading()
+    if text is not None:
+        file = read_text(GIVEN, text)
+    else:
+        file = read_file(name, environment.origins["config",].where) if name else Reading()
     origins = {**file.origins, **environment.origins}
     tree = completed(_overlay(file.tree, environment.tree))
     if tree.get(POOLS):

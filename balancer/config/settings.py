@@ -22,6 +22,7 @@ from balancer.config.pool import (
     refuse_no_share,
 )
 from balancer.config.pool_groups import AdaptiveSettings
+from balancer.config.reload import ReloadSettings
 from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.route_text import MOST_ROUTES
 from balancer.config.routes import Routes
@@ -58,6 +59,7 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
+    reload: ReloadSettings = ReloadSettings()
     pools: dict[str, NamedPool] = Field(
         default={},
         description="Further pools: `BALANCER_POOLS__<NAME>__UPSTREAMS` names the upstreams of one. It may "

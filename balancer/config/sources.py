@@ -29,6 +29,7 @@ from balancer.config.yaml_text import read_yaml, typed
 _SERVICE_VARIABLE = re.compile(
     r"BALANCER(_[A-Z0-9]+)*?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)"
 )
+GIVEN = "the given settings"  # the name of a file that is none
 SETTINGS_PATHS = tuple(setting.path for setting in SETTINGS)
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://.*")
 
@@ -84,12 +85,21 @@ def _put(tree: dict[str, Any], path: Path, value: object) -> None:
 def read_file(name: str, named_by: str) -> Reading:
     """A YAML file; `named_by` is the setting or option that names it. Unknown keys stay in the tree."""
     try:
-        content = read_yaml(FilePath(name).read_bytes())
+        data = FilePath(name).read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         return _unreadable(
             f'{named_by}: "{name}" cannot be read ({reason}); correct the path or mount the file'
         )
+    except ValueError:  # a NUL in the name
+        return _unreadable(f'{named_by}: "{ascii(name)[1:-1]}" is no path; correct it')
+    return read_text(name, data)
+
+
+def read_text(name: str, data: bytes | str) -> Reading:
+    """The content of a YAML file that is called `name`."""
+    try:
+        content = read_yaml(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"))
     except ValueError as error:
         return _unreadable(f"{name}{error}")
     if content is not None and not isinstance(content, dict):

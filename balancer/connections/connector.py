@@ -14,6 +14,7 @@ from balancer.connections.several import Addresses, DialOfSeveral
 from balancer.connections.upstream_tls import UpstreamTls
 from balancer.http.head_memory import ResponseHeads
 from balancer.spec.worker import KeepaliveSpec
+from balancer.telemetry.columns import UPSTREAM_IDLE_TIMEOUT_NS
 from balancer.upstreams.upstream import Upstream
 
 _CLOSING_NS: Final = 10_000_000_000  # for the last bytes of a tunnel to go out
@@ -98,8 +99,10 @@ class Connector:
         while self._closing and self._closing[0][0] < now_ns:
             self._closing.popleft()[1].cancel()
         for pool in self._pools.values():
-            if pool.sweep(now_ns, late=late) and pool.upstream not in self._told:
-                self._tell(pool)
+            if pool.sweep(now_ns, late=late):
+                pool.upstream.cells[UPSTREAM_IDLE_TIMEOUT_NS] = pool.learned_ns  # for a successor
+                if pool.upstream not in self._told:
+                    self._tell(pool)
 
     def _tell(self, pool: KeepalivePool) -> None:
         """Log the learned timeout once, for the operator: a longer one set in the app saves connections."""
@@ -111,6 +114,14 @@ class Connector:
             f"on they are reused for up to {usable:.3g} s, and for up to {careful:.3g} s by "
             "requests that cannot be sent again",
         )
+
+    def resume(self, upstream: Upstream, learned_ns: int) -> None:
+        """A predecessor of this worker has learned and logged the upstream's own idle timeout; 0: it has
+        not."""
+        pool = self._pools[upstream]
+        if learned_ns and pool.resume(learned_ns, self._clock.monotonic_ns()):
+            upstream.cells[UPSTREAM_IDLE_TIMEOUT_NS] = learned_ns
+            self._told.add(upstream)
 
     def remove(self, upstream: Upstream) -> None:
         """Drop everything kept for this upstream, and do not write to its row any more.

@@ -38,6 +38,10 @@ class IdleTime:
         self._shortest_ns = 0
         self._longest_ns = 0
 
+    def resume(self, learned_ns: int, now_ns: int) -> None:
+        """Another worker has learned this time."""
+        self._learn(learned_ns, now_ns)
+
     def closed(self, age_ns: int) -> None:
         """The upstream has closed a connection that had been idle for `age_ns`."""
         if not self._longest_ns or age_ns < self._shortest_ns:

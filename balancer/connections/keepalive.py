@@ -173,6 +173,14 @@ class KeepalivePool(IdleOwner):
         if self._idle_time is not None:
             self._idle_time.closed(now_ns - connection.idle_since_ns)
 
+    def resume(self, learned_ns: int, now_ns: int) -> bool:
+        """Begin with a learned time; whether it is used."""
+        idle_time = self._idle_time
+        if idle_time is None:
+            return False
+        idle_time.resume(learned_ns, now_ns)
+        return self._adopt(idle_time)
+
     def _adopt(self, idle_time: IdleTime) -> bool:
         """Use the learned time, or the setting if there is none; whether there is one."""
         self._usable_ns = self._careful_ns = self._idle_timeout_ns

@@ -78,7 +78,8 @@ class ActiveChecks(Generic[UpstreamT]):
     def start(self) -> None:
         """Begin with the first checks of all present upstreams, at once."""
         self._started = True
-        self._beat.start()
+        if self._watches:
+            self._beat.start()
         self._first.update(watch for watch in self._watches.values() if watch.upstream.address)
         self._due(list(self._watches.values()))
 
@@ -92,7 +93,21 @@ class ActiveChecks(Generic[UpstreamT]):
         self._watches[upstream.pool, upstream.id] = watch
         self._conclusions.durations.setdefault(upstream.pool, Durations())
         if self._started:
+            self._beat.start()
             self._due([watch])
+
+    def change(self, upstream: UpstreamT, settings: CheckSpec) -> None:
+        """Check it in this way from now on; what was found so far stays. If it was not checked, begin."""
+        watch = self._watches.get((upstream.pool, upstream.id))
+        if watch is None:
+            self.add(upstream, settings)
+            return
+        self.remove(upstream)
+        successor = Watch(upstream, settings, self._open_probe(upstream, settings), watch.draining)
+        successor.succeed(watch)
+        self._watches[upstream.pool, upstream.id] = successor
+        if self._started:
+            self._schedule_next(successor)
 
     def remove(self, upstream: UpstreamT) -> None:
         """Stop checking it: cancel a running check, close its connection, forget its counts."""

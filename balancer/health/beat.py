@@ -26,7 +26,11 @@ class Beat:
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin; the first call is one BEAT from now."""
+        """Begin, unless it has begun; the first call is one BEAT from now."""
+        if self._handle is None:
+            self._next()
+
+    def _next(self) -> None:
         self._due_ns = self._clock.monotonic_ns() + round(BEAT * 1e9)
         self._handle = self._loop.call_later(BEAT, self._beat)
 
@@ -42,5 +46,5 @@ class Beat:
 
     def _beat(self) -> None:
         self._lag_ns = self.lag_ns()
-        self.start()
+        self._next()
         self._swing()

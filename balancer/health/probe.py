@@ -190,6 +190,8 @@ class Probes:
         """A pool speaks TLS otherwise. Raises ssl.SSLError; nothing has changed then."""
         if pool in self._tls:
             self._tls[pool].update(tls)
+        else:
+            self._tls[pool] = UpstreamTls(tls)
 
     def __call__(self, upstream: Checked, settings: CheckSpec) -> HttpProbe:
         tls = self._tls.get(upstream.pool, self._default)

@@ -10,3 +10,8 @@ MOST_TIMEOUTS = 2
 def found_within(check: CheckSpec) -> float:
     """Seconds within which checks eject an upstream that has stopped answering, our own lateness included."""
     return check.fall * check.interval + MOST_TIMEOUTS * check.timeout
+
+
+def within_ns(check: CheckSpec | None) -> int:
+    """The same in nanoseconds, 0 without checks."""
+    return 0 if check is None else round(found_within(check) * 1e9)

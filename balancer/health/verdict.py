@@ -30,6 +30,12 @@ class Verdict:
         self.failing = False
         self.has_passed = False
 
+    def by(self, rise: int, fall: int) -> "Verdict":
+        """The same by other rules; results in a row are counted anew."""
+        other = Verdict(rise, fall)
+        other.failing, other.has_passed = self.failing, self.has_passed
+        return other
+
     def needed(self, passed: bool, in_doubt: bool = False) -> int:
         """How many results of this kind in a row change the verdict. `in_doubt`: the check may have failed
         although the upstream is alive."""

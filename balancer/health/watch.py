@@ -52,6 +52,12 @@ class Watch(Generic[UpstreamT]):
         self.reading: Reading | None = None  # of all live responses, at the same moment
         self.overstays = False  # it has timed out, and runs on until the next one: it may still be answered
 
+    def succeed(self, before: "Watch[UpstreamT]") -> None:
+        """Take over what `before` has found about the same upstream."""
+        self.verdict = before.verdict.by(self.settings.rise, self.settings.fall)
+        self.counts, self.last, self.passed_at = before.counts, before.last, before.passed_at
+        self.asks, self.where = before.asks, before.where
+
     def is_idle(self) -> bool:
         """Whether the next check may begin when due: none is running, or only one that has timed out."""
         return self.task is None or self.overstays

@@ -10,6 +10,7 @@ from balancer.clock import Clock
 from balancer.limits.concurrency_limit import ConcurrencyBounds, ConcurrencyLimit
 from balancer.limits.observed import ObservedUpstream
 from balancer.limits.window import Sample
+from balancer.telemetry.columns import UPSTREAM_SERVICE_NS
 from balancer.upstreams.upstream import Upstream
 
 # A busy pool is looked at every _PERIOD seconds. One look takes samples of up to _ROWS rows (a sample counts
@@ -88,8 +89,17 @@ class AdaptiveLimits:
         for observed in self._observed:
             observed.upstream.concurrency_limit = observed.limit.limit
 
+    def resume(self, upstream: Upstream, limit: float, service_ns: int) -> None:
+        """Begin with the limit that a predecessor of this worker has found. Call `rebuild` afterwards."""
+        for observed in self._observed:
+            if observed.upstream is upstream:
+                observed.limit.resume(limit, service_ns / 1e9, self._clock.monotonic_ns() / 1e9)
+
     def sweep(self) -> None:
         """Call this every quarter of a second."""
+        for observed in self._observed:
+            if observed.limit.limit:  # for a successor
+                observed.upstream.cells[UPSTREAM_SERVICE_NS] = int(observed.limit.service * 1e9)
         if self._armed is None:
             self._look()
         if self._is_busy:

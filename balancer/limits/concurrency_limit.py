@@ -101,6 +101,18 @@ class ConcurrencyLimit:
             self._probe_at = like._probe_at
             self._detector.begin_like(like._detector)
 
+    @property
+    def service(self) -> float:
+        """Seconds that a request takes without a backlog, as far as known."""
+        return self._detector.service
+
+    def resume(self, limit: float, service: float, now: float) -> None:
+        """Begin with a limit in force: another worker, whose traffic comes here now, has found it."""
+        self.limit = self._bounded(limit)
+        self._used = now
+        self._probe_at = now + _PROBE_SECONDS
+        self._detector.service = self._detector.unloaded = service
+
     def observe(self, sample: Sample) -> int:
         """Take `sample` into account; returns the new limit."""
         running, wasted_work = self._window, self._wasted

@@ -73,7 +73,7 @@ class UpstreamPool:
         policy = picker.policy
         key_source = policy.key_source or spec.hash_key
         self.hash_key: HashKey | None = hash_key(key_source) if policy.needs_key else None
-        self.checked_within_ns = spec.checked_within_ns
+        self.checked_within_ns = 0
         self.cells = cells
         self.affinity = parts.affinity
         self.queue = parts.queue
@@ -103,15 +103,24 @@ class UpstreamPool:
         """Set the upstreams. Also call this whenever the state, address, weight or limit of one has changed:
         it updates the policy's candidates."""
         self.upstreams = upstreams
-        self._remote = []
-        if self._remote_rows is not None and len(upstreams) <= _REMOTE_LIMIT:
-            self._remote = [(upstream, self._remote_rows(upstream.row)) for upstream in upstreams]
-        else:
-            for upstream in upstreams:
-                upstream.remote_inflight = 0
+        self._find_remote()
         if self.affinity is not None:
             self.affinity.set_members(upstreams)
         self.rebuild()
+
+    def others_changed(self) -> None:
+        """Other incarnations have come or gone: read the rows of those that are running."""
+        self._find_remote()
+        if self.adaptive is not None:
+            self.adaptive.rebuild(self.upstreams, self._chosen)
+
+    def _find_remote(self) -> None:
+        rows_of = self._remote_rows if len(self.upstreams) <= _REMOTE_LIMIT else None
+        found = [] if rows_of is None else [(one, rows_of(one.row)) for one in self.upstreams]
+        self._remote = [(one, rows) for one, rows in found if rows]
+        if not self._remote:
+            for one in self.upstreams:
+                one.remote_inflight = 0
 
     def rebuild(self) -> None:
         """Determine the candidates again and give them to the policy."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from balancer.connections.connector import Connector
 from balancer.connections.upstream_tls import UpstreamTls
@@ -11,6 +11,12 @@ from balancer.messages import PoolUpdate, UpstreamTlsUpdate, Verdict
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.spec.worker import PoolSpec
+from balancer.telemetry.columns import (
+    UPSTREAM_IDLE_TIMEOUT_NS,
+    UPSTREAM_INFLIGHT_LIMIT,
+    UPSTREAM_SERVICE_NS,
+)
+from balancer.telemetry.segment import OtherPages
 from balancer.upstreams.state import Cause, others_left
 from balancer.upstreams.traffic_history import TrafficHistory
 from balancer.upstreams.upstream import Upstream
@@ -23,7 +29,7 @@ class Membership:
     is released: this worker does not write to it any more.
     """
 
-    __slots__ = ("_batch", "_cells", "_connector", "_idle", "_leaving", "_members", "_pools",
+    __slots__ = ("_batch", "_cells", "_connector", "_idle", "_leaving", "_members", "_others", "_pools",
                  "_share", "_silent", "_tls")  # fmt: skip
 
     def __init__(
@@ -32,9 +38,12 @@ class Membership:
         cells: Callable[[int], memoryview[int]],
         share: Callable[[int, int], int],
         batch: Batch,
+        others: OtherPages | None = None,
     ) -> None:
         """`cells` returns the cells of a row in this worker's page; `share` returns this worker's share of a
-        row's cap on requests in flight. `batch` stores the counts."""
+        row's cap on requests in flight. `batch` stores the counts. `others` are the pages that the pools
+        read."""
+        self._others = others
         self._connector = connector
         self._cells = cells
         self._share = share
@@ -53,13 +62,17 @@ class Membership:
         self._members[pool.name] = {}
 
     def apply(self, news: PoolUpdate) -> None:
-        """Set a pool's upstreams and their states. Raises KeyError for an unknown pool.
+        """Set a pool's upstreams and their states. A pool that this worker does not have is that of a later
+        one.
 
         An outlier ejected by this worker stays ejected if the update is older than the supervisor's knowledge
         of that ejection.
         """
+        if news.name not in self._pools:
+            return
         pool, spec, slow_start = self._pools[news.name]
         pool.starting = news.starting
+        pool.checked_within_ns = news.checked_within_ns
         before = self._members[news.name]
         self._members[news.name] = members = {}
         for state in news.members:
@@ -106,9 +119,29 @@ class Membership:
         pool.set_members(list(members.values()))
 
     def take_tls(self, update: UpstreamTlsUpdate) -> None:
-        """Other certificates for new connections to the upstreams of a pool. Raises ssl.SSLError, and keeps
-        the old ones then, or KeyError for an unknown pool."""
-        self._tls[update.pool].update(update.tls)
+        """Other certificates for new connections to the upstreams of a pool, if this worker has it. Raises
+        ssl.SSLError, and keeps the old ones then."""
+        if update.pool in self._tls:
+            self._tls[update.pool].update(update.tls)
+
+    def take_others(self, pages: Sequence[int]) -> None:
+        """These pages are those of running incarnations now."""
+        if self._others is not None:
+            self._others.set(pages)
+            for pool, _, _ in self._pools.values():
+                pool.others_changed()
+
+    def resume(self, rows: Callable[[int], memoryview[int]], part: float) -> None:
+        """Begin with what a predecessor has learned: `rows` are in its page. This worker gets `part` times
+        its traffic."""
+        for name, (pool, _, _) in self._pools.items():
+            for row, upstream in self._members[name].items():
+                cells = rows(row)
+                self._connector.resume(upstream, cells[UPSTREAM_IDLE_TIMEOUT_NS])
+                limit = cells[UPSTREAM_INFLIGHT_LIMIT]
+                if limit and cells[UPSTREAM_SERVICE_NS] and pool.adaptive is not None:
+                    pool.adaptive.resume(upstream, limit * part, cells[UPSTREAM_SERVICE_NS])
+            pool.rebuild()
 
     def unresponsive(self) -> set[Upstream]:
         """Upstreams at which requests wait in vain while others could answer: each is known to be silent, and

@@ -10,7 +10,7 @@ route that is split between the same pools (Schindelhauer and Schomaker, Weighte
 import math
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -70,6 +70,11 @@ class Split:
         self._keeps = spec.keep and self._cookie is not None
         self._new_id = new_id
         self._known: dict[bytes, _User] = {}
+
+    def weigh(self, weights: Mapping[str, int]) -> None:
+        """Set the weights, by pool. They are about other routes if these are not its pools."""
+        if weights.keys() == {side.pool_name for side in self.sides}:
+            self.weights = [weights[side.pool_name] for side in self.sides]
 
     def choose(self, head: RequestHead, peer: Peer) -> tuple[Side, bytes]:
         """The side of a request, and the cookie that its response must set, empty for none."""

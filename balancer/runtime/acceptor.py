@@ -2,10 +2,11 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from balancer.messages import Adopt, Release
 
+ALL_LISTENERS = (0, 1)  # the plain one, and that for TLS
 BACKLOG = 4096  # uvloop listens again, and would choose its own backlog
 
 ProtocolFactory = Callable[[], asyncio.Protocol]
@@ -108,12 +109,16 @@ class Listeners:
         for acceptor in self._slots[message.slot]:
             acceptor.stop()
 
-    async def shut(self, *, and_end: bool) -> None:
-        """Stop accepting on all sockets; clients that wait in their queues are still served."""
+    async def shut(self, ends: Collection[int] = ()) -> None:
+        """Stop accepting on all sockets; clients that wait in their queues are still served. `ends`: the
+        listeners, by their place among a slot's sockets, that end for all processes."""
         self._wanted.clear()
-        acceptors = [acceptor for acceptors in self._slots for acceptor in acceptors]
-        taken = [(acceptor, acceptor.take_waiting(and_end=and_end)) for acceptor in acceptors]
-        for acceptor in acceptors:
+        taken = [
+            (acceptor, acceptor.take_waiting(and_end=at in ends))
+            for acceptors in self._slots
+            for at, acceptor in enumerate(acceptors)
+        ]
+        for acceptor, _ in taken:
             acceptor.close()
         await asyncio.gather(
             *(acceptor.serve(client) for acceptor, clients in taken for client in clients),

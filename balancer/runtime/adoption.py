@@ -15,7 +15,8 @@ def adopt(slots: Sequence[Slot], slot: Slot, log: logging.Logger) -> None:
         assert sibling.life is not None  # as it is ready
         if sibling.life.process.send(Adopt(slot=slot.number)):
             slot.adopted_by = sibling.number
-            log.warning("worker %d accepts for worker %d until it is back", sibling.number, slot.number)
+            if slot.state is not SlotState.UNUSED:
+                log.warning("worker %d accepts for worker %d until it is back", sibling.number, slot.number)
             return
 
 

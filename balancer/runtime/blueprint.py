@@ -13,7 +13,6 @@ from balancer.config.tls_files import NO_TLS, TlsFiles
 from balancer.config.upstream_spec import DEFAULT, DnsSpec
 from balancer.config.upstream_tls_files import NO_FILES, UpstreamTlsFiles
 from balancer.errors import SettingsError
-from balancer.health.settings import found_within
 from balancer.runtime.route_specs import route_specs, timeout_ns
 from balancer.runtime.tls_spec import tls_spec, upstream_tls_spec
 from balancer.spec.instance import (
@@ -117,7 +116,6 @@ def _pool(
     default: PoolSettings,
     files: UpstreamTlsFiles,
 ) -> PoolSpec:
-    check = _check(settings)
     return PoolSpec(
         name=name,
         connect=timeouts.connect or None,
@@ -125,7 +123,6 @@ def _pool(
         hash_key=settings.hash_key,
         panic=settings.panic,
         slow_start_ns=_ns(settings.slow_start),
-        checked_within_ns=0 if check is None else _ns(found_within(check)),
         keepalive=_keepalive(settings),
         tls=upstream_tls_spec(settings.upstream_tls, files),
         retry=_retry(settings),

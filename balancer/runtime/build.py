@@ -8,7 +8,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 import asyncio
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
@@ -40,22 +40,19 @@ from balancer.pools.picker import Picker
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.proxy.context import ProxyContext
-from balancer.proxy.fair_share import share_out
-from balancer.proxy.https_redirect import RedirectingRouter
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
-from balancer.proxy.router import Route, Router
-from balancer.proxy.side import RouteCounters, Side
-from balancer.proxy.split import Split
+from balancer.proxy.router import Router
 from balancer.queueing.queue import SlotQueue
+from balancer.runtime.routing import Routing
 from balancer.spec.part import replaced
-from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, RouteSpec, StickySpec, WorkerSpec
+from balancer.spec.worker import Level, ListenerSpec, PolicySpec, PoolSpec, StickySpec, WorkerSpec
 from balancer.sticky.affinity import Affinity
 from balancer.sticky.diversion import Diversion
 from balancer.sticky.pin_cookie import AppCookie, BalancerCookie, PinCookie
 from balancer.telemetry.access_log import AccessLog
-from balancer.telemetry.segment import Segment
+from balancer.telemetry.segment import OtherPages, Segment
 
 # Logs for the operator: level, message, and the traceback of a bug.
 Log: TypeAlias = Callable[[Level, str, str | None], None]
@@ -78,10 +75,6 @@ class _Place:
     def part(self, cap: int, row: int) -> int:
         return share(cap, self.workers, self.slot, row)
 
-    @property
-    def has_others(self) -> bool:
-        return self.workers > 1
-
 
 def build_data_plane(
     start: Start,
@@ -100,7 +93,7 @@ def build_data_plane(
 
     spec, rows, listener = start.spec, start.rows, start.spec.listener
     page = segment.page(start.page)
-    others = [segment.page(index) for index in range(1, segment.pages) if index != start.page]
+    others = OtherPages(segment, start.page, start.others)
     place = _Place(
         loop=loop,
         clock=clock,
@@ -109,26 +102,26 @@ def build_data_plane(
         slot=start.slot,
         workers=spec.workers,
         cells=page.row,
-        remote_rows=lambda row: [other.row(row) for other in others],
+        remote_rows=others.rows,
     )
     limits = replaced(listener.limits, max_connections=place.part(listener.limits.max_connections, 0))
     batch = Batch()
     connector = _connector(listener, place)
-    membership = Membership(connector, place.cells, place.part, batch)
+    membership = Membership(connector, place.cells, place.part, batch, others)
     pools = {pool.name: _pool(pool, row, place) for pool, row in zip(spec.pools, rows.pools, strict=True)}
     for pool in spec.pools:
         membership.add_pool(pools[pool.name], pool, SlowStart(pool.slow_start_ns, clock))
     for update in start.pools:
         membership.apply(update)
-    routes = [
-        _route(route, row, pools, place, batch) for route, row in zip(spec.routes, rows.routes, strict=True)
-    ]
-    share_out(routes, limits.max_connections)
+    if start.heritage is not None:
+        membership.resume(segment.page(start.heritage.page).row, start.heritage.part)
+    routing = Routing(pools, place.cells, batch, limits.max_connections, spec.tls)
+    routers = routing.routers(spec.routes, rows.routes)
     proxy = ProxyContext(
         loop=loop,
         clock=clock,
         batch=batch,
-        router=Router(routes, [route.match for route in spec.routes]),
+        router=routers[-1],
         connector=connector,
         loops=Loops(spec.via, clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
@@ -153,10 +146,10 @@ def build_data_plane(
         timeouts=listener.timeouts,
         limits=limits,
     )
-    plain, secure = _entrances(spec, rows, proxy.router, place)
+    plain, secure = _entrances(spec, rows, routers, place)
     doors = [Door(each, spec.routes) for each in (plain, secure) if each is not None]
     handshakes = None if secure is None or spec.tls is None else Handshakes(clients, secure, spec.tls)
-    plane = DataPlane(clients, proxy, membership, journal, clock, plain, handshakes, doors)
+    plane = DataPlane(clients, proxy, membership, journal, clock, plain, handshakes, doors, routing.changed)
     for split in start.splits:
         plane.take_split(split)
     for read_only in start.read_only:
@@ -165,32 +158,20 @@ def build_data_plane(
     return plane
 
 
-def _route(
-    spec: RouteSpec, rows: tuple[int, ...], pools: Mapping[str, UpstreamPool], place: _Place, batch: Batch
-) -> Route:
-    sides = [
-        Side(side, pools, RouteCounters(place.cells(row), batch))
-        for side, row in zip(spec.sides or (None,), rows, strict=True)
-    ]
-    split = None if spec.split is None else Split(spec.split, sides, lambda: os.urandom(8))
-    return Route(spec, sides[0], split)
-
-
 def _entrances(
-    spec: WorkerSpec, rows: Rows, router: Router, place: _Place
+    spec: WorkerSpec, rows: Rows, routers: Sequence[Router], place: _Place
 ) -> tuple[Entrance, Entrance | None]:
     """Those of the plain and of the TLS listener."""
     trusted, via, tls = spec.listener.trusted_proxies, spec.via, spec.tls
     plain = Forwarding(trusted, via, UntrustedPeers(place.tell, place.clock, bool(trusted)).seen)
     counts = ListenerCounts(place.cells(rows.listener))
     if tls is None or rows.tls_listener is None:
-        return Entrance(plain, router, counts), None
+        return Entrance(plain, routers[0], counts), None
     untrusted = UntrustedPeers(place.tell, place.clock, bool(trusted), is_tls=True)
     secure = Forwarding(trusted, via, untrusted.seen, scheme=b"https", port=tls.public_port)
-    redirecting = RedirectingRouter(router.routes, spec.routes, tls.public_port) if tls.redirect else router
     return (
-        Entrance(plain, redirecting, counts),
-        Entrance(secure, router, ListenerCounts(place.cells(rows.tls_listener)), tls.hsts),
+        Entrance(plain, routers[0], counts),
+        Entrance(secure, routers[1], ListenerCounts(place.cells(rows.tls_listener)), tls.hsts),
     )
 
 
@@ -222,7 +203,7 @@ def _pool(spec: PoolSpec, row: int, place: _Place) -> UpstreamPool:
             queue=_queue(spec, row, place),
             ejector=_ejector(spec, place),
             adaptive=_adaptive(spec, row, place),
-            remote_rows=place.remote_rows if place.has_others else None,
+            remote_rows=place.remote_rows,
         ),
     )
 
@@ -271,12 +252,8 @@ def _adaptive(spec: PoolSpec, row: int, place: _Place) -> AdaptiveLimits | None:
     if spec.adaptive is None:
         return None
     least, most = (max(1, place.part(cap, row)) for cap in (spec.adaptive.min_limit, spec.adaptive.max_limit))
-    rows = place.remote_rows if place.has_others else _no_rows
-    return AdaptiveLimits(ConcurrencyBounds(least, most), loop=place.loop, clock=place.clock, rows=rows)
-
-
-def _no_rows(row: int) -> list[memoryview[int]]:
-    return []
+    bounds = ConcurrencyBounds(least, most)
+    return AdaptiveLimits(bounds, loop=place.loop, clock=place.clock, rows=place.remote_rows)
 
 
 def share(total: int, workers: int, slot: int, index: int) -> int:

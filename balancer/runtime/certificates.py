@@ -102,15 +102,10 @@ class Certificates:
         self._looks_since = 0.0  # on the monotonic clock
         self._is_slow = False  # it was logged that the look does not end
 
-    async def run(self) -> None:
-        """Look at the files for as long as the instance runs."""
-        try:
-            while True:
-                self.turn()
-                await asyncio.sleep(LOOK)
-        finally:
-            if self._looking is not None:
-                self._looking.cancel()
+    def close(self) -> None:
+        """End a look that is under way."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     def turn(self) -> None:
         """Say which certificates expire, and begin a look, unless the last one has not ended."""

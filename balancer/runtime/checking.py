@@ -1,6 +1,6 @@
 """Connects active checks with the fleet (L7): which upstreams are checked, and what the results change."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from balancer.health.active import ActiveChecks
 from balancer.runtime.fleet import Fleet
@@ -76,6 +76,16 @@ class CheckedFleet:
         self._checks = checks
         self._specs = specs
         self._out: set[UpstreamState] = set()  # in maintenance
+
+    def settle(self, specs: Mapping[str, CheckSpec], upstreams: Iterable[UpstreamState]) -> None:
+        """The checks of each pool are these now. What was found about its upstreams stays."""
+        before, self._specs = self._specs, specs
+        for upstream in upstreams:
+            old, new = before.get(upstream.pool), specs.get(upstream.pool)
+            if new is None:
+                self._checks.remove(upstream)
+            elif new != old and upstream not in self._out:
+                self._checks.change(upstream, new)
 
     def added(self, upstream: UpstreamState) -> None:
         """It is checked at once."""

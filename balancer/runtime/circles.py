@@ -32,6 +32,10 @@ class Circles:
         self._seldom = Seldom(clock, TOLD_EVERY)
         self._left_out: dict[tuple[str, str], Mapping[str, str]] = {}  # by pool and source: ids, and why
 
+    def settle(self, own: Ourselves) -> None:
+        """Our own addresses are these now."""
+        self._own = own
+
     def why_not(self, address: str, port: int) -> str:
         """Why nothing may be sent to the address: the end of a sentence that begins with it, "" if it may."""
         return self._own.why(address, port)

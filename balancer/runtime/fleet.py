@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from balancer.clock import Clock
 from balancer.config.ourselves import Ourselves
 from balancer.discovery.member import Member
+from balancer.health.settings import within_ns
 from balancer.messages import PoolUpdate
 from balancer.pools.slow_start import ramp
 from balancer.runtime.circles import Circles
@@ -17,6 +18,8 @@ from balancer.runtime.members import Members
 from balancer.runtime.pool_updates import PoolUpdates
 from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
 from balancer.runtime.transitions import take_transitions
+from balancer.spec.instance import SupervisedPool
+from balancer.spec.worker import PoolSpec
 from balancer.telemetry.events import Event, EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import AdminState, Cause, FirstCheck, in_words
@@ -287,6 +290,39 @@ class Fleet:
         """Record an event that is not about one pool; returns its revision."""
         self._say(kind, "", None, None, text)
         return self.revision
+
+    # --- a reload
+
+    def open_pool(self, pool: PoolState) -> None:
+        """The settings have this pool too: its upstreams are watched from now on."""
+        self.pools[pool.name] = pool
+        for upstream in pool.upstreams.values():
+            for watcher in self.watchers:
+                watcher.added(upstream)
+
+    def close_pool(self, name: str) -> None:
+        """The settings do not have this pool any more."""
+        for upstream in self.pools.pop(name).upstreams.values():
+            for watcher in self.watchers:
+                watcher.removed(upstream)
+
+    def settle(self, spec: PoolSpec, supervised: SupervisedPool) -> None:
+        """The settings of a pool are these now."""
+        pool = self.pools[spec.name]
+        pool.spec = spec
+        pool.max_inflight = supervised.max_inflight
+        was_checked, pool.is_checked = pool.is_checked, supervised.check is not None
+        pool.checked_within_ns = within_ns(supervised.check)
+        pool.has_passed |= not was_checked  # it serves already
+        self._members.settle(pool, supervised.upstreams)
+        for upstream in pool.upstreams.values():
+            upstream.max_inflight = supervised.max_inflight
+            if was_checked and not pool.is_checked:
+                upstream.first_check = FirstCheck.DONE
+                self.readmit(upstream, Cause.ACTIVE_CHECK, "it is not checked any more")
+                self.announce(upstream, False, "it is not checked any more")
+                self.set_silent(upstream, 0)
+        self._changed(pool)
 
     # --- consequences of a change
 

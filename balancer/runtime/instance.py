@@ -19,6 +19,8 @@ from balancer.admin.view import (
     OutlierView,
     OverloadView,
     PoolView,
+    RefusedError,
+    ReloadView,
     RouteView,
     SplitChange,
     UpstreamView,
@@ -44,6 +46,7 @@ from balancer.telemetry.samples import (
     CertificateSample,
     FleetSample,
     PoolSample,
+    ReloadSample,
     UpstreamSample,
     WorkerSample,
 )
@@ -107,6 +110,16 @@ class Acme(Protocol):
         """Samples for the metrics."""
 
 
+class Reloads(Protocol):
+    """What it needs for reloads; see `runtime.reload.Reloads`."""
+
+    async def reload(self, by: str, *, dry_run: bool, text: str | None) -> ReloadView:
+        """Read the settings again, and take them up unless `dry_run`."""
+
+    def sample(self) -> ReloadSample:
+        """What the metrics show."""
+
+
 class Instance:
     """Everything that can be read of a running balancer. Call it on the event loop only.
 
@@ -127,10 +140,12 @@ class Instance:
         config: Exported,
         certificates: Certificates | None = None,
         acme: Acme | None = None,
+        reloads: Reloads | None = None,
         log_dropped: Callable[[], int],
         clock: Clock,
     ) -> None:
         self.events = events
+        self._reloads = reloads
         self._config = config
         self._certificates = certificates
         self._acme = acme
@@ -148,6 +163,11 @@ class Instance:
         self._scrape = Scrape(lambda: partial(self._render, self.sample()))
 
     # --- the supervisor's calls
+
+    def settle(self, config: Exported, acme: Acme | None) -> None:
+        """The settings are these now."""
+        self._config = config
+        self._acme = acme
 
     def failed(self, records: Iterable[FailureRecord]) -> None:
         """Errors that a worker has answered, oldest first."""
@@ -174,6 +194,13 @@ class Instance:
     def remove(self, pool: str, upstream: str) -> None:
         """Remove an upstream that was added."""
         self._operator.remove(pool, upstream)
+
+    async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
+        """Read the settings again, and take them up unless `dry_run`; `text` is that of a settings file to
+        look at instead of the present one. Raises RefusedError."""
+        if self._reloads is None:
+            raise RefusedError("this instance cannot read its settings again")
+        return await self._reloads.reload(by, dry_run=dry_run, text=text)
 
     def certificates(self) -> Sequence[CertificateView]:
         """The certificates of the TLS listener, and of pools for their upstreams."""
@@ -253,7 +280,7 @@ class Instance:
                         is_eligible,
                         self._fleet.effective_weight(one),
                         dict(one.changes),
-                        None if checks is None else dict(checks.counts(one)),
+                        dict(checks.counts(one)) if checks is not None and pool.is_checked else None,
                     )
                 )
             pools.append(
@@ -271,7 +298,8 @@ class Instance:
             )
         certificates = self._certificates.samples() if self._certificates is not None else ()
         acme = self._acme.samples() if self._acme is not None else ()
-        return FleetSample(pools, upstreams, certificates, acme)
+        reloads = None if self._reloads is None else self._reloads.sample()
+        return FleetSample(pools, upstreams, certificates, acme, reloads)
 
     def _render(self, fleet: FleetSample) -> bytes:
         # Loaded by `runtime.admin`, after the workers: prometheus_client takes 40 ms.

@@ -1,19 +1,20 @@
 """From settings to a running instance (L7): opens and closes everything that outlives the event loop."""
 
 import logging
-import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import uvloop
 
 from balancer.errors import OperatorError
 from balancer.runtime import signals
 from balancer.runtime.interpreter import Interpreters
+from balancer.runtime.listening import Listening
 from balancer.runtime.log import open_log
 from balancer.runtime.open_files import raise_limit
 from balancer.runtime.plan import Plan
-from balancer.runtime.sockets import open_admin, open_listeners
+from balancer.runtime.sockets import open_admin
 from balancer.runtime.supervisor import Supervisor
 from balancer.telemetry.line_writer import LineWriter
 
@@ -21,32 +22,32 @@ LAST_LINES = 1.0  # seconds that the last lines of both logs may take to be writ
 STDOUT = 1
 
 
-def run(plan: Plan, interpreters: Interpreters) -> int:
+def run(plan: Plan, interpreters: Interpreters, config_file: str | None = None) -> int:
     """Run an instance until it is told to stop. Returns the exit code: 0 after a drain, 1 if it could not
-    start (the reason is one line on stderr), 128 + the signal's number if a second signal ended the drain."""
+    start (the reason is one line on stderr), 128 + the signal's number if a second signal ended the drain.
+    `config_file` is that of the command line, for reloads."""
     log, log_writer = open_log(plan.instance.worker.log_level)
     access_writer = LineWriter(STDOUT)
-    sockets: list[socket.socket] = []
+    opened = ExitStack()
     try:
-        sockets += open_listeners(plan.listen, plan.instance.worker.workers)
-        if plan.tls is not None:  # after the plain ones: workers tell them apart by their number
-            sockets += open_listeners(plan.tls.listen, plan.instance.worker.workers)
-        sockets.append(open_admin(plan.admin_listen))
-        *listeners, admin = sockets
+        listening = Listening.open(plan.listens, plan.instance.worker.workers)
+        opened.callback(listening.close_unless_in)
+        admin = opened.enter_context(open_admin(plan.admin_listen))
         raise_limit()
         for notice in plan.notices:
             log.log(getattr(logging, notice.level.upper()), "%s", notice.text)
 
         async def supervise() -> int:
-            return await Supervisor(plan, listeners, admin, log, access_writer, interpreters).run()
+            return await Supervisor(
+                plan, listening, admin, log, access_writer, interpreters, config_file
+            ).run()
 
         return uvloop.run(supervise())
     except OperatorError as error:
         log.error("%s", error)
         return 1
     finally:
-        for sock in sockets:
-            sock.close()
+        opened.close()
         signals.outside_the_loop()
         close_logs(log, log_writer, access_writer)
 

@@ -1,5 +1,6 @@
 """The TLS of a running instance as it is now (L7): of its listener, and of its pools with their upstreams."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from balancer.clock import Clock
 from balancer.messages import TlsUpdate, UpstreamTlsUpdate
 from balancer.runtime.certificate_process import read_in_process
 from balancer.runtime.certificate_sources import WatchPlan
-from balancer.runtime.certificates import Certificates, Read, StampFiles, stamps_aside
+from balancer.runtime.certificates import LOOK, Certificates, Read, StampFiles, stamps_aside
 from balancer.runtime.plan import Plan
 from balancer.spec.part import replaced
 from balancer.spec.tls import CertificateSpec, TlsSpec, UpstreamTlsSpec
@@ -38,6 +39,7 @@ class LiveTls:
         stamp_files: StampFiles = stamps_aside,
     ) -> None:
         self._spec = plan.instance.worker
+        self._plan = plan
         self._broadcast = broadcast
         self._watch = partial(
             Certificates, note=note, read=read, stamp_files=stamp_files, clock=clock, log=log
@@ -49,6 +51,46 @@ class LiveTls:
             each.pools: self._open_upstreams(pools[each.pools[0]], each.pools, each.files)
             for each in plan.upstream_tls
         }
+
+    async def run(self) -> None:
+        """Look at the files for as long as the instance runs."""
+        try:
+            while True:
+                for watched in self.watched:
+                    watched.turn()
+                await asyncio.sleep(LOOK)
+        finally:
+            for watched in self.watched:
+                watched.close()
+
+    def settle(self, plan: Plan, revision: int) -> None:
+        """The settings are these now: look at their files, and tell workers what is in them, as of
+        `revision`. What is watched already is kept as it is."""
+        before, were = self.worker_spec, self._upstreams
+        watched = self.watched
+        was, self._plan = self._plan, plan
+        self._spec = plan.instance.worker
+        if not _same(_files(was), _files(plan)):
+            self.listener = self._open_listener(plan)
+        known = {each.pools: each.files for each in was.upstream_tls}
+        pools = {pool.name: pool.tls for pool in self._spec.pools}
+        self._upstreams = {
+            each.pools: were[each.pools]
+            if _same(known.get(each.pools), each.files)
+            else self._open_upstreams(pools[each.pools[0]], each.pools, each.files)
+            for each in plan.upstream_tls
+        }
+        for each in watched:
+            if each not in self.watched:
+                each.close()
+        now = self.worker_spec
+        if now.tls is not None and before.tls is not None and now.tls != before.tls:
+            self._broadcast(TlsUpdate(revision=revision, tls=now.tls))
+        speaks = {pool.name: pool.tls for pool in before.pools}
+        for pool in now.pools:
+            if pool.name in speaks and pool.tls != speaks[pool.name]:
+                self._broadcast(UpstreamTlsUpdate(revision=revision, pool=pool.name, tls=pool.tls))
+                self.on_upstreams(pool.name, pool.tls)
 
     def _open_listener(self, plan: Plan) -> Certificates | None:
         tls = self._spec.tls
@@ -110,6 +152,20 @@ class LiveTls:
             for sample in watched.samples():
                 samples.setdefault(sample.name, sample)
         return list(samples.values())
+
+
+def _files(plan: Plan) -> WatchPlan | None:
+    """Those of the TLS listener."""
+    return None if plan.tls is None else plan.tls.files
+
+
+def _same(before: WatchPlan | None, now: WatchPlan | None) -> bool:
+    """Whether the same files are looked at; their stamps are of the moment they were read."""
+    if before is None or now is None:
+        return before is now
+    return replaced(before, stamps={}, issuers={}, awaited=()) == replaced(
+        now, stamps={}, issuers={}, awaited=()
+    )
 
 
 def _with(tls: UpstreamTlsSpec, watched: Certificates) -> UpstreamTlsSpec:

@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Callable, Sequence
 
+from balancer.config.address import needs_no_look_up
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
 from balancer.runtime.pool_updates import PoolUpdates
 from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
+from balancer.spec.instance import UpstreamSpec
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 
@@ -36,7 +38,9 @@ class Members:
     def replace(self, pool: PoolState, source: str, members: Sequence[Member]) -> bool:
         """Set the members of `source`; whether anything has changed."""
         wanted = {member.id: member for member in members}
-        gone = [u for u in pool.upstreams.values() if u.source == source and u.id not in wanted]
+        mine = [u for u in pool.upstreams.values() if u.source == source]
+        gone = [u for u in mine if u.id not in wanted]
+        changed = [self.update(u, wanted[u.id]) for u in mine if u.id in wanted]
         new = [member for member in wanted.values() if member.id not in pool.upstreams]
         for upstream in gone:
             self.remove(pool, upstream, f"{source} no longer lists it")
@@ -45,7 +49,42 @@ class Members:
                 break
         else:
             self._left_out.discard((pool.name, source))
-        return bool(gone or new)
+        return bool(gone or new or any(changed))
+
+    def settle(self, pool: PoolState, specs: Sequence[UpstreamSpec]) -> None:
+        """Make these the upstreams that the settings name; those of discovery, and those that the operator
+        has added, stay. What keeps its id keeps its state, and a weight that the operator has set."""
+        wanted = {spec.id: spec for spec in specs}
+        for upstream in [one for one in pool.upstreams.values() if not one.source and one.id not in wanted]:
+            self.remove(pool, upstream, "the settings no longer name it")
+        for spec in specs:
+            address = spec.host if needs_no_look_up(spec.host) else ""
+            member = Member(
+                spec.id, spec.host, spec.port, spec.weight, address, spec.backup, spec.server_name
+            )
+            present = pool.upstreams.get(spec.id)
+            if present is not None and present.server_name != spec.server_name:
+                self.remove(pool, present, "the settings name it with another protocol, or name")
+                present = None
+            if present is not None:
+                present.source = ""
+                self.update(present, member)
+            else:
+                self.add(pool, "", member)
+
+    def update(self, upstream: UpstreamState, member: Member) -> bool:
+        """The settings, or the source of a member, describe it otherwise now; whether they do. A weight that
+        the operator has set stays."""
+        if (upstream.settings_weight, upstream.backup) == (member.weight, member.backup):
+            return False
+        if upstream.weight == upstream.settings_weight:
+            upstream.weight = member.weight
+        upstream.settings_weight = member.weight
+        upstream.backup = member.backup
+        text = f"{upstream.id} has the weight {upstream.weight}" + (", as a backup" if member.backup else "")
+        self._log.info("upstream %s of pool %s changed by the settings: %s", upstream.id, upstream.pool, text)
+        self._event("changed", upstream, None, f"{text}: changed by {upstream.source or 'the settings'}")
+        return True
 
     def add(self, pool: PoolState, source: str, member: Member) -> bool:
         """Add one upstream; False if no row is left."""
@@ -71,7 +110,8 @@ class Members:
         )
         self._begin(upstream, "it is new")
         pool.upstreams[upstream.id] = upstream
-        why = "operator request" if source == API else f"found by {source}"
+        found = f"found by {source}" if source else "named by the settings"
+        why = "operator request" if source == API else found
         self._log.info("upstream %s of pool %s added: %s", upstream.id, pool.name, why)
         self._event("added", upstream, None, f"{upstream.id} added: {why}")
         for watcher in self._watchers:

@@ -53,6 +53,10 @@ class Outliers:
         self._terms: dict[UpstreamState, EjectionTerm] = {}
         self._said: dict[tuple[str, SkipReason], int] = {}  # when each skip reason of a pool was last logged
 
+    def settle(self, specs: Mapping[str, EjectionSpec]) -> None:
+        """The rules of each pool are these now; terms that have begun go on."""
+        self._specs = specs
+
     # --- reports of workers
 
     def suspected(self, worker: int, message: Eject) -> Verdict | None:

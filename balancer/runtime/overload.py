@@ -17,13 +17,17 @@ class OverloadWatch:
         self._fleet = fleet
         self._ledger = ledger
         self._clock = clock
-        self._seen = {name: Overload() for name in fleet.pools}
+        self._seen: dict[str, Overload] = {}
 
     def look(self) -> None:
         """Find pools that have become overloaded, or are no longer."""
         now = self._clock.monotonic_ns()
+        for name in self._seen.keys() - self._fleet.pools.keys():
+            del self._seen[name]
         for pool in self._fleet.pools.values():
-            seen = self._seen[pool.name]
+            seen = self._seen.get(pool.name)
+            if seen is None:
+                seen = self._seen[pool.name] = Overload()
             load = self._load(pool)
             change = seen.look(now, load, partial(self._ends, pool))
             if change is not None and seen.now is not None:

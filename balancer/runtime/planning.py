@@ -1,9 +1,12 @@
 """From settings to a plan (L7), in the reader's process: it loads the models, the policies and YAML."""
 
+import pickle
 from collections.abc import Mapping
+from functools import partial
 
 from balancer.config.export import export
 from balancer.config.loader import Loaded, load_with_origins
+from balancer.config.settings import Settings
 from balancer.config.token import read_token
 from balancer.config.upstream_spec import DEFAULT
 from balancer.errors import OperatorError, SettingsError
@@ -11,8 +14,10 @@ from balancer.policies import registry
 from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.name import make_name
 from balancer.runtime.open_files import affordable_connections, hard_limit, is_alarming, lowered
-from balancer.runtime.plan import Notice, Plan, Refused
+from balancer.runtime.plan import Notice, Plan, Refused, ReloadPlan, Reread
+from balancer.runtime.setting_changes import changes
 from balancer.runtime.tls_spec import tls_plan, upstream_tls_plans
+from balancer.spec.instance import InstanceSpec
 
 
 def read(environ: Mapping[str, str], config_file: str | None) -> Plan | Refused:
@@ -23,6 +28,41 @@ def read(environ: Mapping[str, str], config_file: str | None) -> Plan | Refused:
         return Refused(tuple(error.problems))
     except OperatorError as error:
         return Refused((str(error),))
+
+
+def read_again(
+    environ: Mapping[str, str], config_file: str | None, text: str | None, before: bytes
+) -> Reread | Refused:
+    """As `read`, with what differs from the settings `before`, which are `Plan.models`. `text` is that of a
+    settings file to read instead."""
+    try:
+        loaded = load_with_origins(environ, config_file, registry, text)
+        new = plan(loaded, hard_limit())
+    except SettingsError as error:
+        return Refused(tuple(error.problems))
+    except OperatorError as error:
+        return Refused((str(error),))
+    old: Settings = pickle.loads(before)  # written by `plan`, and kept by the supervisor
+    return Reread(plan=new, changes=tuple(changes(old, loaded.settings, partial(_spec_of, loaded))))
+
+
+def _spec_of(loaded: Loaded, settings: Settings) -> InstanceSpec:
+    """The spec of settings, as far as it does not depend on files and on this machine."""
+    return instance_spec(
+        settings,
+        via="",
+        max_connections=settings.limits.max_connections,
+        tls=loaded.tls,
+        upstream_tls=loaded.upstream_tls,
+    )
+
+
+def _watched(loaded: Loaded) -> tuple[str, ...]:
+    """The settings file, and the files named by settings that nothing else watches."""
+    settings = loaded.settings
+    named = [settings.config, settings.admin_token_file]
+    named += [route.respond.file for route in settings.routes if route.respond is not None]
+    return tuple(name for name in named if name)
 
 
 def plan(loaded: Loaded, open_files: int) -> Plan:
@@ -52,6 +92,15 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
         drain_delay=settings.timeouts.drain_delay,
         config=export(loaded),
         notices=tuple(notices),
+        reload=ReloadPlan(
+            drain=settings.reload.drain,
+            ready=settings.reload.ready,
+            watched=_watched(loaded) if settings.reload.watch else (),
+        ),
+        models=pickle.dumps(settings),
+        from_environment=tuple(
+            sorted({one.where for one in loaded.origins.values() if one.kind == "environment"})
+        ),
         tls=tls_plan(settings.tls, loaded.tls),
         upstream_tls=tuple(upstream_tls_plans(upstream_tls, loaded.upstream_tls)),
     )

@@ -37,7 +37,7 @@ class Reader:
 
     def plan(self) -> "Plan":
         """Wait for its result. Raises SettingsError with all problems, or StartupError if it has failed."""
-        from balancer.runtime.plan import Refused, decode
+        from balancer.runtime.plan import Plan, Refused, decode
 
         with open(self._pipe, "rb") as pipe:
             data = pipe.read()
@@ -48,6 +48,7 @@ class Reader:
         read = decode(data)
         if isinstance(read, Refused):
             raise SettingsError(list(read.problems))
+        assert isinstance(read, Plan)
         return read
 
 

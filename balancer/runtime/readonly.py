@@ -34,6 +34,12 @@ class ReadonlyRoutes:
         self._log = log
         self._until: dict[str, int] = {}  # ns on the monotonic clock
 
+    def settle(self, routes: Iterable[str]) -> None:
+        """The routes are these now."""
+        self._routes = frozenset(routes)
+        for route in self._until.keys() - self._routes:
+            del self._until[route]
+
     def set(self, route: str, seconds: float) -> None:
         """From now on, and for `seconds`; 0 ends it. Raises RefusedError."""
         if route not in self._routes:

@@ -40,6 +40,10 @@ class RouteCounts:
         self._fleet = fleet
         self._ledger = ledger
 
+    def settle(self, routes: Sequence[RouteSpec]) -> None:
+        """The routes are these now."""
+        self._routes = routes
+
     def now(self) -> list[_Routes]:
         """The state of all routes."""
         return [
@@ -66,7 +70,7 @@ class RouteCounts:
             RouteView(
                 name,
                 is_split,
-                [_side(one, rows[name, one[0]]) for one in sides],
+                [_side(one, rows[name, one[0]]) for one in sides if (name, one[0]) in rows],
                 self.splits.gate(name),
                 self.splits.last_gate(name),
                 self.readonly.left(name),

@@ -2,6 +2,8 @@
 
 import asyncio
 import traceback
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Protocol
 
 from balancer.clock import Clock
@@ -33,6 +35,9 @@ class Served(Protocol):
 
     def take_failures(self) -> list[FailureRecord]:
         """The newest errors answered here, since the last call."""
+
+    def retire(self) -> None:
+        """The next response of each connection is its last; close none before that."""
 
     def drain(self, within_ns: int) -> None:
         """Close idle clients, and tunnels in time; running exchanges become the last of their connections."""
@@ -83,9 +88,21 @@ class Serving:
         self._due = self._clock.monotonic_ns() + round(SWEEP * 1e9)
         self._loop.call_later(SWEEP, self.sweep)
 
-    async def shut_down(self, drain: float, *, and_end: bool) -> None:
-        """Accept no more clients, and wait until the last is served, for at most `drain` seconds."""
-        await self._listeners.shut(and_end=and_end)
+    async def retire(self, patience: float, hurry: asyncio.Event, ends: Collection[int]) -> None:
+        """Accept no more clients, and wait until all have left, for at most `patience` seconds or until
+        `hurry` is set. Then `shut_down`. `ends` as in `Retire`."""
+        await self._listeners.shut(ends)
+        self._proxy.retire()
+        end = self._loop.time() + patience
+        while self._proxy.connections and not hurry.is_set() and (left := end - self._loop.time()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, SWEEP)):
+                    await hurry.wait()
+
+    async def shut_down(self, drain: float, ends: Collection[int] = ()) -> None:
+        """Accept no more clients, and wait until the last is served, for at most `drain` seconds. `ends` as
+        in `Retire`."""
+        await self._listeners.shut(ends)
         # So that requests of the clients accepted last are read before idle clients are closed.
         await asyncio.sleep(GONE_POLL)
         self._proxy.drain(round(drain * 1e9))

@@ -18,9 +18,9 @@ STDERR = 2
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPWR, signal.SIGXCPU)
 
 _NOTHING = "it has no meaning here"
+RELOADING = signal.SIGHUP
 # These are ignored, with a log line.
 WITHOUT_EFFECT: dict[int, str] = {
-    signal.SIGHUP: "settings are read at start only; restart to apply new ones",
     signal.SIGUSR1: "logs go to stdout and stderr; there is no file to reopen",
     signal.SIGUSR2: "in-place upgrades are not supported; start a new instance, then stop this one with TERM",
     **dict.fromkeys(
@@ -34,7 +34,7 @@ _CRASHES = (signal.SIGTRAP, signal.SIGSYS)
 # With this signal the supervisor asks a worker for its stack.
 STACK = signal.SIGUSR1
 
-_ALL = (*STOPPING, *WITHOUT_EFFECT)
+_ALL = (*STOPPING, RELOADING, *WITHOUT_EFFECT)
 _HELD = (*_ALL, signal.SIGPIPE, signal.SIGXFSZ)  # the interpreter ignores these two once it runs
 
 
@@ -49,7 +49,7 @@ def outside_the_loop() -> None:
     """Handlers for before and after the supervisor's event loop: exit at once, there is nothing to drain."""
     for number in STOPPING:
         signal.signal(number, _exit_at_once)
-    for ignored in WITHOUT_EFFECT:
+    for ignored in (RELOADING, *WITHOUT_EFFECT):
         signal.signal(ignored, signal.SIG_IGN)
 
 

@@ -1,9 +1,9 @@
 """One worker slot (L7): its listening socket outlives the incarnations of workers that serve it."""
 
+from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
 
-from balancer.messages import FromSupervisor
+from balancer.runtime.generation import Generation, Process
 from balancer.runtime.watchdog import Watchdog
 
 GOOD_LIFE = 60.0
@@ -12,32 +12,31 @@ MAX_DELAY = 30.0
 TICK = 0.25
 
 
-class Process(Protocol):
-    """What a slot needs of its worker process."""
-
-    pid: int
-
-    def send(self, message: FromSupervisor) -> bool:
-        """Queue a message."""
-
-    def ask_for_stack(self) -> None:
-        """Make it write its stack to stderr, even in the middle of a turn of its loop."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-
 class Life:
-    """One incarnation: its page of the stats segment, its process once started, and its watchdog."""
+    """One incarnation: its page of the stats segment, its process once started, its watchdog, and what it was
+    made from."""
 
-    __slots__ = ("incarnation", "page", "process", "watchdog")
+    __slots__ = ("generation", "page", "process", "watchdog")
 
     process: Process
 
-    def __init__(self, incarnation: int, page: int, watchdog: Watchdog) -> None:
-        self.incarnation = incarnation
+    def __init__(self, generation: Generation, page: int, watchdog: Watchdog) -> None:
+        self.generation = generation
         self.page = page
         self.watchdog = watchdog
+
+
+class Renewal:
+    """A successor that is to replace the worker of a slot while that one serves. `done` is called once: with
+    "" when the successor serves, or with the reason if it cannot. `life` is None until it could be
+    started."""
+
+    __slots__ = ("done", "generation", "life")
+
+    def __init__(self, generation: Generation, done: Callable[[str], None]) -> None:
+        self.generation = generation
+        self.done = done
+        self.life: Life | None = None
 
 
 class Backoff:
@@ -60,6 +59,7 @@ class Backoff:
 class SlotState(Enum):
     """The phase of a slot's life cycle."""
 
+    UNUSED = "not in use"  # there are fewer workers now; others accept on its socket
     EMPTY = "waiting to be started"
     STARTING = "starting"
     READY = "ready"
@@ -78,6 +78,8 @@ class Slot:
         "life",
         "number",
         "ready_at",
+        "renewal",
+        "renewals",
         "restart_at",
         "state",
     )
@@ -85,6 +87,8 @@ class Slot:
     def __init__(self, number: int) -> None:
         self.number = number
         self.incarnation = 0  # how many it has had
+        self.renewals = 0  # how many of them have replaced one that served
+        self.renewal: Renewal | None = None  # that is under way
         self.state = SlotState.EMPTY
         self.life: Life | None = None  # the incarnation that serves it, or will once it is ready
         self.ready_at = 0.0
@@ -97,8 +101,8 @@ class Slot:
 
     @property
     def restarts(self) -> int:
-        """Incarnations after the first."""
-        return max(0, self.incarnation - 1)
+        """Incarnations after the first that were not planned."""
+        return max(0, self.incarnation - 1 - self.renewals)
 
     def started(self, life: Life) -> None:
         """A new incarnation is running."""
@@ -113,6 +117,23 @@ class Slot:
         self.ready_at = now
         self.down_since = None
         self.fatal = None
+
+    def renewed(self, life: Life, now: float) -> Life | None:
+        """Its renewal serves; returns its predecessor, if there is one."""
+        before = self.life
+        self.renewal = None
+        self.renewals += before is not None
+        self.incarnation += 1
+        self.life = life
+        self.became_ready(now)
+        return before
+
+    def unused(self) -> Life | None:
+        """It is not needed any more; returns its worker."""
+        before, self.life = self.life, None
+        self.state = SlotState.UNUSED
+        self.down_since = None
+        return before
 
     def vacated(self, now: float) -> float:
         """Its incarnation has ended or was superseded. Returns the delay before the next one starts."""
@@ -130,5 +151,10 @@ class Slot:
         return self.state is SlotState.EMPTY and now >= self.restart_at
 
     def is_lingering(self, now: float, patience: float) -> bool:
-        """Whether clients have waited in its accept queue for longer than `patience` seconds."""
-        return self.adopted_by is None and self.down_since is not None and now - self.down_since > patience
+        """Whether clients have waited in its accept queue for longer than `patience` seconds, or would have
+        to wait for good."""
+        if self.adopted_by is not None:
+            return False
+        if self.state is SlotState.UNUSED:
+            return True
+        return self.down_since is not None and now - self.down_since > patience

@@ -27,20 +27,27 @@ def open_listeners(address: Address, slots: int) -> list[socket.socket]:
     that starts at the same time is refused. Port 0 takes any free port, the same for all. Raises
     StartupError if the address is not available.
     """
-    if address.port:
+    sockets = bind_listeners(address, slots)
+    try:
+        for sock in sockets:
+            sock.listen(BACKLOG)
+    except OSError as error:
+        _close_all(sockets)
+        raise _refused(address, error) from None
+    return sockets
+
+
+def bind_listeners(address: Address, slots: int, *, shared: bool = False) -> list[socket.socket]:
+    """As `open_listeners`, but not listening yet. `shared`: some sockets of this instance listen there."""
+    if address.port and not shared:
         # A socket with SO_REUSEPORT would silently share the port with another program. One with only
         # SO_REUSEADDR is refused while anyone listens, but not because of connections in TIME_WAIT.
         _bind(address, reuse_port=False).close()
     sockets: list[socket.socket] = []
     try:
         for _ in range(slots):
-            sock = _bind(address, reuse_port=True)
-            sockets.append(sock)
-            sock.listen(BACKLOG)
-            address = bound_address(sock)
-    except OSError as error:
-        _close_all(sockets)
-        raise _refused(address, error) from None
+            sockets.append(_bind(address, reuse_port=True))
+            address = bound_address(sockets[0])
     except StartupError:
         _close_all(sockets)
         raise

@@ -43,7 +43,7 @@ class _Divided:
         self.last_gate = GateEnd(self.gates, result, why)
 
     def update(self) -> SplitUpdate:
-        return SplitUpdate(route=self.spec.name, revision=self.revision, weights=tuple(self.weights.values()))
+        return SplitUpdate(route=self.spec.name, revision=self.revision, weights=dict(self.weights))
 
 
 def _weights(spec: RouteSpec) -> dict[str, int]:
@@ -100,6 +100,22 @@ class Splits:
         self._divided = {
             spec.name: _Divided(spec, _weights(spec)) for spec in routes if spec.split is not None
         }
+
+    def settle(self, routes: Sequence[RouteSpec]) -> None:
+        """The routes are these now. Weights that the operator has set stay as long as a route has the same
+        sides."""
+        before, self._divided = self._divided, {}
+        for spec in routes:
+            if spec.split is None:
+                continue
+            was = before.get(spec.name)
+            new = self._divided[spec.name] = _Divided(spec, _weights(spec))
+            if was is None or was.weights.keys() != new.weights.keys():
+                continue
+            if was.weights != was.settings or was.gate is not None:
+                new.weights = {pool: was.weights[pool] for pool in new.weights}
+            new.revision, new.gate, new.gates = was.revision, was.gate, was.gates
+            new.back_to, new.last_gate = was.back_to, was.last_gate
 
     def weights(self, route: str) -> Mapping[str, int] | None:
         """The present weights of a route's sides, None if it is not split."""

@@ -22,6 +22,6 @@ def start(config_file: str | None) -> int:
         interpreters.warm_up()
         from balancer.runtime.launch import run  # while the other two load what they need
 
-        return run(reader.plan(), interpreters)
+        return run(reader.plan(), interpreters, config_file)
     finally:
         interpreters.close()

@@ -128,6 +128,7 @@ class PoolState:
     spec: PoolSpec
     row: int
     is_checked: bool  # by active checks
+    checked_within_ns: int = 0  # in this time they eject an upstream that has stopped answering
     has_passed: bool = False  # a check of one of its upstreams
     max_inflight: int = 0  # of each upstream
     upstreams: dict[str, UpstreamState] = field(default_factory=dict)
@@ -159,5 +160,6 @@ class PoolState:
             name=self.name,
             revision=revision,
             starting=self.is_starting,
+            checked_within_ns=self.checked_within_ns,
             members=tuple(upstream.for_workers() for upstream in self.upstreams.values()),
         )

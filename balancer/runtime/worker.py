@@ -28,11 +28,13 @@ from balancer.messages import (
     Fatal,
     FromSupervisor,
     FromWorker,
+    Others,
     PoolUpdate,
     ReadOnly,
     Ready,
     Release,
     Retire,
+    RoutesUpdate,
     SplitUpdate,
     Start,
     TlsUpdate,
@@ -41,7 +43,7 @@ from balancer.messages import (
     from_supervisor,
 )
 from balancer.runtime import signals
-from balancer.runtime.acceptor import Acceptor, Listeners
+from balancer.runtime.acceptor import ALL_LISTENERS, Acceptor, Listeners
 from balancer.runtime.channel import Channel
 from balancer.runtime.interpreter import receive
 from balancer.runtime.serving import Serving
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
 _ToProxy: TypeAlias = (
     PoolUpdate
     | SplitUpdate
+    | RoutesUpdate
+    | Others
     | ReadOnly
     | TlsUpdate
     | UpstreamTlsUpdate
@@ -86,8 +90,8 @@ class Worker:
         self._uplink = Uplink(self._channel)
         self._lost = asyncio.Event()
         self._start: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
-        # Its result: whether to end the listening sockets for all processes (see Acceptor).
-        self._leave: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._leave: asyncio.Future[Drain | Retire] = asyncio.get_running_loop().create_future()
+        self._hurry = asyncio.Event()  # told to drain, if it is retiring
         self._early: list[_ToProxy] = []  # messages that arrived before the data plane was built
         self._parts: tuple[DataPlane, Listeners] | None = None
 
@@ -104,8 +108,12 @@ class Worker:
             await self._say_last(Fatal(error=_in_words(error)))
             return 1
         self._uplink.send(Ready())
-        and_end = await self._leave
-        await served.shut_down(start.spec.drain, and_end=and_end)
+        order, drain = await self._leave, start.spec.drain
+        if isinstance(order, Retire):  # its last seconds are an ordinary drain
+            await served.retire(order.within - drain, self._hurry, order.ends)
+            await served.shut_down(min(drain, order.within))
+        else:
+            await served.shut_down(drain, () if self._lost.is_set() else ALL_LISTENERS)
         await self._say_last(Drained())
         return 0
 
@@ -119,7 +127,7 @@ class Worker:
         sys.unraisablehook = self._on_unraisable
         self._uplink.set_level(spec.log_level)
         keep_some()
-        segment = Segment.attach(self._segment_fd, spec.workers)
+        segment = Segment.attach(self._segment_fd)
         logged = spec.access_log
         access_log = AccessLog(logged.enabled, logged.sample, Random(), logged.fields)
         proxy = build_data_plane(
@@ -156,10 +164,8 @@ class Worker:
         match message:
             case Start():
                 self._start.set_result(message)
-            case Drain():
-                self._ask_to_leave(and_end=True)
-            case Retire():  # a successor serves its socket
-                self._ask_to_leave(and_end=False)
+            case Drain() | Retire():
+                self._ask_to_leave(message)
             case _ if self._parts is None:
                 self._early.append(message)
             case _:
@@ -172,6 +178,10 @@ class Worker:
                 proxy.take_update(message)
             case SplitUpdate():
                 proxy.take_split(message)
+            case RoutesUpdate():
+                proxy.take_routes(message)
+            case Others():
+                proxy.membership.take_others(message.pages)
             case ReadOnly():
                 proxy.take_read_only(message)
             case TlsUpdate():
@@ -201,11 +211,13 @@ class Worker:
         self._lost.set()
         if not self._start.done():
             self._start.set_exception(ConnectionError("the supervisor is gone"))
-        self._ask_to_leave(and_end=False)
+        self._ask_to_leave(Drain())
 
-    def _ask_to_leave(self, *, and_end: bool) -> None:
+    def _ask_to_leave(self, order: Drain | Retire) -> None:
+        if isinstance(order, Drain):
+            self._hurry.set()
         if not self._leave.done():
-            self._leave.set_result(and_end)
+            self._leave.set_result(order)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from balancer.clock import Clock
 from balancer.messages import (
     Access,
+    Adopt,
     CameBack,
     Doubt,
     Drain,
@@ -19,66 +20,28 @@ from balancer.messages import (
     FromSupervisor,
     FromWorker,
     Heartbeat,
+    Heritage,
     LogLine,
+    Others,
     Ready,
     Recovered,
     Released,
-    Start,
-    Verdict,
 )
 from balancer.runtime.adoption import abandon, adopt, release
+from balancer.runtime.generation import Generation
 from balancer.runtime.memory import room_for_a_worker
 from balancer.runtime.predecessors import Predecessors
 from balancer.runtime.process_stats import read_stats
-from balancer.runtime.slot import Life, Process, Slot, SlotState
+from balancer.runtime.slot import Life, Renewal, Slot, SlotState
 from balancer.runtime.watchdog import Finding, Watchdog
+from balancer.runtime.worker_events import WorkerEvents
 from balancer.runtime.worker_log import WorkerLog
-from balancer.runtime.worker_process import Ended, OnEnded, OnMessage
+from balancer.runtime.worker_process import Ended
+from balancer.spec.part import replaced
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
 
 ADOPT_AFTER = 1.0
-
-
-class Spawn(Protocol):
-    """Starts a worker process. Raises OSError if the machine does not allow it."""
-
-    def __call__(self, start: Start, *, on_message: OnMessage, on_ended: OnEnded) -> Process:
-        """The running process."""
-
-
-class WorkerEvents(Protocol):
-    """Events for the supervisor."""
-
-    def established(self) -> None:
-        """All workers are ready for the first time."""
-
-    def failed(self, error: str) -> None:
-        """A worker failed before all were ready for the first time: one sentence."""
-
-    def gone(self) -> None:
-        """After `drain` or `kill`: no worker is left."""
-
-    def access(self, message: Access) -> None:
-        """Access-log lines of a worker."""
-
-    def failures(self, message: Failures) -> None:
-        """Errors that a worker has answered, oldest first."""
-
-    def suspected(self, worker: int, message: Eject) -> Verdict | None:
-        """A worker has found an outlier; returns the answer to it."""
-
-    def doubted(self, worker: int, message: Doubt) -> None:
-        """A worker has seen failures that a check should confirm."""
-
-    def recovered(self, message: Recovered) -> None:
-        """A worker's request to an upstream on probation has succeeded."""
-
-    def looped(self, message: CameBack) -> None:
-        """A request has come back to the worker that sent it, or to another one."""
-
-    def elsewhere(self, message: Elsewhere) -> None:
-        """An upstream does not answer at its own address, but at another one of its name."""
 
 
 class Workers:
@@ -86,10 +49,8 @@ class Workers:
 
     def __init__(
         self,
-        workers: int,
+        generation: Generation,
         *,
-        spawn: Spawn,
-        start_message: Callable[[int, int], Start],
         ledger: Ledger,
         clock: Clock,
         log: logging.Logger,
@@ -98,9 +59,8 @@ class Workers:
     ) -> None:
         """`has_room`: whether there is memory for one more worker."""
         self._has_room = has_room
-        self._slots = [Slot(number) for number in range(workers)]
-        self._spawn = spawn
-        self._start_message = start_message
+        self._generation = generation
+        self._slots = [Slot(number) for number in range(generation.slots)]
         self._ledger = ledger
         self._clock = clock
         self._log = log
@@ -109,6 +69,7 @@ class Workers:
         self._stopping = False
         self._worker_log = WorkerLog(log)
         self._predecessors = Predecessors()
+        self._pages: tuple[int, ...] = ()  # of running incarnations, as last told to all
 
     def start(self) -> None:
         """Start a worker in every slot."""
@@ -123,13 +84,31 @@ class Workers:
         for slot in self._slots:
             if self._stopping:
                 continue
-            if slot.is_due(now):
+            if slot.renewal is not None and slot.renewal.life is None:
+                self._begin(slot, slot.renewal)
+            if slot.is_due(now) and slot.renewal is None:
                 self._start(slot)
             if slot.is_lingering(now, ADOPT_AFTER):
                 adopt(self._slots, slot, self._log)
+        self._tell_pages()
 
     def _lives(self) -> list[tuple[Slot, Life]]:
-        return [(slot, slot.life) for slot in self._slots if slot.life is not None] + [*self._predecessors]
+        """All incarnations that are running, those that serve first."""
+        serving = [(slot, slot.life) for slot in self._slots if slot.life is not None]
+        coming = [
+            (slot, slot.renewal.life)
+            for slot in self._slots
+            if slot.renewal is not None and slot.renewal.life is not None
+        ]
+        return [*serving, *coming, *self._predecessors]
+
+    def _tell_pages(self) -> None:
+        """Tell all workers which others are running, if that has changed."""
+        lives = self._lives()
+        pages = tuple(life.page for _, life in lives)
+        if pages != self._pages:
+            self._pages = pages
+            self.broadcast(Others(pages=pages))
 
     def _watch(self, slot: Slot, life: Life, now: float) -> None:
         who = (slot.number, life.process.pid)
@@ -139,7 +118,7 @@ class Workers:
                 life.process.ask_for_stack()
             case Finding.LATE:
                 self._log.warning("worker %d (pid %d) is late, but works: it is left alone", *who)
-            case Finding.STUCK if life is slot.life and self._may_supersede(slot):
+            case Finding.STUCK if life is slot.life and self._may_supersede(slot) and slot.renewal is None:
                 self._log.error("worker %d (pid %d) is stuck; its successor takes over", *who)
                 self._supersede(slot, life, now)
             case Finding.STUCK:
@@ -166,6 +145,78 @@ class Workers:
             self._log.error("worker %d cannot be reached by its channel; killing it", slot.number)
             life.process.kill()
 
+    # --- another generation
+
+    def renew(self, number: int, generation: Generation, done: Callable[[str], None]) -> None:
+        """Start a worker of that generation in a slot, whose present worker retires when it is ready. `done`
+        is called once: with "", or with a sentence if it has failed; nothing has changed then."""
+        while len(self._slots) <= number:
+            slot = Slot(len(self._slots))
+            slot.unused()
+            self._slots.append(slot)
+        slot = self._slots[number]
+        slot.renewal = Renewal(generation, done)
+        self._begin(slot, slot.renewal)
+
+    def give_up(self, number: int, why: str) -> None:
+        """End the renewal of a slot, if one is under way: it has failed for this reason."""
+        slot = self._slots[number]
+        renewal, slot.renewal = slot.renewal, None
+        if renewal is not None:
+            if renewal.life is not None:
+                self._predecessors.add(slot, renewal.life)
+                renewal.life.process.kill()
+            renewal.done(why)
+
+    def pages(self, but_not: Generation | None = None) -> list[int]:
+        """Those of all workers that are running, without those of a generation."""
+        return [life.page for _, life in self._lives() if life.generation is not but_not]
+
+    def take_over(self, generation: Generation) -> None:
+        """Workers that start from now on are of that generation."""
+        self._generation = generation
+
+    def shrink(self) -> None:
+        """Slots that the present generation does not need retire."""
+        generation = self._generation
+        unused = self._slots[generation.workers :]
+        befores = [slot.unused() for slot in unused]
+        for slot, before in zip(unused, befores, strict=True):
+            abandon(self._slots, slot)
+            if before is not None:
+                self._predecessors.add(slot, before)
+        for slot in unused:
+            if slot.adopted_by is None:
+                adopt(self._slots, slot, self._log)
+            self._predecessors.dismiss(slot, generation)
+
+    def _begin(self, slot: Slot, renewal: Renewal) -> None:
+        """Start the successor, now or as soon as a page is free."""
+        if not self._has_room():
+            slot.renewal = None
+            renewal.done(f"there is no memory for a second worker {slot.number} while the first one drains")
+            return
+        life = self._spawned(slot, renewal.generation)
+        if isinstance(life, str):
+            slot.renewal = None
+            renewal.done(life)
+        else:
+            renewal.life = life
+
+    def _renewed(self, slot: Slot, renewal: Renewal, life: Life) -> None:
+        before = slot.renewed(life, self._now())
+        for other in self._slots:
+            if other.adopted_by == slot.number:
+                life.process.send(Adopt(slot=other.number))
+        release(self._slots, slot)
+        if before is not None:
+            self._predecessors.add(slot, before)
+        self._predecessors.dismiss(slot, renewal.generation)
+        self._tell_pages()
+        renewal.done("")
+
+    # --- the end
+
     def drain(self) -> None:
         """Tell all workers to finish and exit; `gone` follows."""
         self._stopping = True
@@ -188,22 +239,27 @@ class Workers:
         return [
             f"worker {slot.number} is {slot.state.value}"
             for slot in self._slots
-            if slot.state is not SlotState.READY
+            if slot.state not in (SlotState.READY, SlotState.UNUSED)
         ]
 
     def samples(self) -> list[WorkerSample]:
         """Samples for the metrics; reads /proc. May be called from another thread."""
         samples = []
+        draining = dict.fromkeys(range(len(self._slots)), 0.0)  # CPU seconds of those that were superseded
+        for slot, superseded in list(self._predecessors):
+            draining[slot.number] += read_stats(superseded.process.pid).cpu_seconds
         for slot in self._slots:
+            if slot.state is SlotState.UNUSED:
+                continue
             life = slot.life
-            ended_cpu = slot.cpu_seconds
+            other_cpu = slot.cpu_seconds + draining[slot.number]
             stats = read_stats(life.process.pid if life is not None else 0)
             samples.append(
                 WorkerSample(
                     slot.number,
                     slot.state is SlotState.READY,
                     slot.restarts,
-                    ended_cpu + stats.cpu_seconds,
+                    other_cpu + stats.cpu_seconds,
                     stats.resident_bytes,
                     stats.open_fds,
                 )
@@ -212,26 +268,58 @@ class Workers:
 
     def _start(self, slot: Slot) -> None:
         slot.incarnation += 1
+        life = self._spawned(slot, self._generation)
+        if isinstance(life, str):
+            self._startup_error(slot, life)
+            slot.vacated(self._now())
+        elif life is not None:
+            slot.started(life)
+
+    def _spawned(self, slot: Slot, generation: Generation) -> Life | str | None:
+        """A new worker, or why it cannot be started; None if all pages are in use, which a tick later will
+        not be so."""
+        if not self._ledger.has_page():
+            ended = self._predecessors.end_oldest()
+            if ended is not None:
+                self._log.warning(
+                    "worker %d (pid %d), which was draining, is ended: too many workers drain at a time",
+                    slot.number,
+                    ended.process.pid,
+                )
+            return None
         page = self._ledger.take_page()
-        life = Life(slot.incarnation, page, Watchdog(partial(self._ledger.fingerprint, page)))
+        life = Life(generation, page, Watchdog(partial(self._ledger.fingerprint, page)))
+        start = generation.start_message(slot.number, page)
+        pages = tuple(other.page for _, other in self._lives())
+        start = replaced(start, others=pages, heritage=self._heritage(slot, generation))
         try:
-            life.process = self._spawn(
-                self._start_message(slot.number, page),
+            life.process = generation.spawn(
+                start,
                 on_message=partial(self._message, slot, life),
                 on_ended=partial(self._ended, slot, life),
             )
         except OSError as error:
             self._ledger.fold(page)
-            self._startup_error(slot, f"worker {slot.number} cannot be started: {error.strerror or error}")
-            slot.vacated(self._now())
-            return
-        slot.started(life)
+            return f"worker {slot.number} cannot be started: {error.strerror or error}"
+        return life
+
+    def _heritage(self, slot: Slot, generation: Generation) -> Heritage | None:
+        """The worker that knows the upstreams best: the one that serves the slot, or another one."""
+        ready = [one.life for one in self._slots if one.state is SlotState.READY and one.life is not None]
+        if not ready:
+            return None
+        of = slot.life if slot.state is SlotState.READY and slot.life is not None else ready[0]
+        return Heritage(page=of.page, part=of.generation.workers / generation.workers)
 
     def _ended(self, slot: Slot, life: Life, ended: Ended) -> None:
         self._ledger.fold(life.page)
         slot.cpu_seconds += ended.cpu_seconds
+        renewal = slot.renewal
         if self._predecessors.ended(slot, life):
             self._log.info("worker %d's predecessor (pid %d) has ended", slot.number, life.process.pid)
+        elif renewal is not None and life is renewal.life:
+            slot.renewal = None
+            renewal.done(f"worker {slot.number} ended before it was ready ({ended})")
         else:
             self._replace(slot, life, ended)
         if self._stopping:
@@ -251,7 +339,7 @@ class Workers:
             when = f"in {delay:g} s" if delay else "now"
             who = (slot.number, life.process.pid)
             self._log.error("worker %d (pid %d) ended (%s); replacing it %s", *who, ended, when)
-        if not self._stopping and slot.is_due(now):
+        if not self._stopping and slot.is_due(now) and slot.renewal is None:
             self._start(slot)
 
     def _startup_error(self, slot: Slot, error: str) -> None:
@@ -296,8 +384,16 @@ class Workers:
                 self._events.elsewhere(message)
             case LogLine():
                 self._worker_log.take(slot.number, message)
-            case Ready():
+            case Ready() if slot.renewal is not None and life is slot.renewal.life:
+                self._renewed(slot, slot.renewal, life)
+            case Ready() if life is slot.life:
                 self._became_ready(slot)
+            case Ready():
+                pass  # it was given up
+            case Fatal() if slot.renewal is not None and life is slot.renewal.life:
+                renewal, slot.renewal = slot.renewal, None
+                self._predecessors.add(slot, life)  # it is about to end
+                renewal.done(f"worker {slot.number} cannot start: {message.error}")
             case Fatal():
                 self._startup_error(slot, f"worker {slot.number} cannot start: {message.error}")
             case _:
@@ -306,7 +402,8 @@ class Workers:
     def _became_ready(self, slot: Slot) -> None:
         slot.became_ready(self._now())
         release(self._slots, slot)
-        self._predecessors.dismiss(slot)
+        self._predecessors.dismiss(slot, self._generation)
+        self._tell_pages()
         if slot.restarts:
             self._log.info("worker %d is ready again", slot.number)
         if not self._established and not self.unready():

@@ -1,10 +1,11 @@
 """What a reload changes (L1): a pure function that compares two instance specs. The contract of a reload.
 
 Membership, and everything the supervisor does itself, changes live; a change of the worker's spec needs new
-workers, except that of a TLS listener, for which there is a message. That follows from the setting's position
-in `InstanceSpec`, so there is no list to maintain.
+workers, except what there is a message for: routes, and certificates. That follows from the setting's
+position in `InstanceSpec`, so there is no list to maintain.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
@@ -12,7 +13,11 @@ from balancer.spec.instance import InstanceSpec, NameSpec, SupervisedPool, Upstr
 from balancer.spec.part import Part
 
 Entry: TypeAlias = UpstreamSpec | NameSpec
-_TLS: Final = "worker.tls."  # of a listener that is there before and after
+# In the worker's spec: certificates of a listener that is there before and after, of pools for their
+# upstreams, and routes (a pool that is new to them has its own path).
+_LIVE: Final = re.compile(
+    r"worker\.(tls\.(certificates|client_ca|client_required|min_version)|pools\[[^]]*\]\.tls|routes)\b.*"
+)
 _MEMBERS: Final = ("upstreams", "names")
 
 
@@ -55,7 +60,7 @@ def diff(old: InstanceSpec, new: InstanceSpec) -> Diff:
     """The changes that turn `old` into `new`."""
     settings = [
         *(
-            SettingChange(path=path, live=path.startswith(_TLS))
+            SettingChange(path=path, live=_LIVE.fullmatch(path) is not None)
             for path in _differing("worker", old.worker, new.worker)
         ),
         *(SettingChange(path=path, live=True) for path in _differing("pools", old.pools, new.pools)),

@@ -92,8 +92,7 @@ class SupervisedPool(Part, frozen=True, kw_only=True):
 
 
 class InstanceSpec(Part, frozen=True, kw_only=True):
-    """A change of `worker`, except within its `tls`, needs new workers; all else changes while they run. Each
-    pool is in both."""
+    """What a change of it takes: `spec.diff`. Each pool is in both."""
 
     worker: WorkerSpec
     pools: tuple[SupervisedPool, ...]

@@ -233,8 +233,6 @@ class PoolSpec(Part, frozen=True, kw_only=True):
 
     `connect` is the timeout of connects, in seconds, None for the kernel's. `hash_key` is in the syntax of
     the setting. `panic`: use ejected upstreams if none is eligible. `slow_start_ns` 0 = none.
-    `checked_within_ns`: within this time active checks eject an upstream that has stopped answering, 0 = no
-    active checks.
     """
 
     name: str
@@ -243,7 +241,6 @@ class PoolSpec(Part, frozen=True, kw_only=True):
     hash_key: str
     panic: bool
     slow_start_ns: int
-    checked_within_ns: int
     keepalive: KeepaliveSpec
     tls: UpstreamTlsSpec
     retry: RetryRules

@@ -108,7 +108,10 @@ CLOSE_REASONS: Final[tuple[str, ...]] = (
 # One counter per CONNECT_FAILURE_REASONS.
 UPSTREAM_CONNECT_FAILURES: Final = UPSTREAM_CLOSES + len(CLOSE_REASONS)
 CONNECT_FAILURE_REASONS: Final[tuple[str, ...]] = ("refused", "timeout", "unreachable", "tls")
-assert UPSTREAM_CONNECT_FAILURES + len(CONNECT_FAILURE_REASONS) < CELLS_PER_ROW
+# What a worker has learned, for its successor: in no total. 0 for nothing.
+UPSTREAM_SERVICE_NS: Final = UPSTREAM_CONNECT_FAILURES + len(CONNECT_FAILURE_REASONS)  # without a backlog
+UPSTREAM_IDLE_TIMEOUT_NS: Final = UPSTREAM_SERVICE_NS + 1  # its own, of idle connections
+assert UPSTREAM_IDLE_TIMEOUT_NS < CELLS_PER_ROW
 
 # --- pool
 POOL_RETRIES: Final = 0  # one counter per RETRY_REASONS

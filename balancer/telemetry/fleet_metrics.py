@@ -8,7 +8,13 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
-from balancer.telemetry.samples import AcmeSample, CertificateSample, FleetSample, WorkerSample
+from balancer.telemetry.samples import (
+    AcmeSample,
+    CertificateSample,
+    FleetSample,
+    ReloadSample,
+    WorkerSample,
+)
 from balancer.upstreams.traffic_history import SkipReason
 
 ADMIN_STATES = ("active", "draining", "maintenance")
@@ -28,6 +34,7 @@ FIRST_CHANGES = (
 FIRST_RESULTS = ("passed", "status", "timeout", "refused", "unreachable")
 FIRST_EJECTIONS = ("active_check", "outlier")
 SKIP_REASONS = tuple(SkipReason)
+RELOAD_RESULTS = ("applied", "unchanged", "refused", "taken_back")
 _POOL_UPSTREAM = ("pool", "upstream")
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -42,6 +49,8 @@ def families(
     yield from _processes(workers)
     yield from _certificates(fleet.certificates)
     yield from _acme(fleet.acme)
+    if fleet.reloads is not None:
+        yield from _reloads(fleet.reloads)
     yield info("build", "The running version and build.", {"version": version, "build": build})
 
 
@@ -133,6 +142,21 @@ def _acme(domains: Iterable[AcmeSample]) -> Iterator[Family]:
         for result, count in one.results.items():
             renewals.add_metric((one.domain, result), count)
     yield renewals
+
+
+def _reloads(sample: ReloadSample) -> Iterator[Family]:
+    count = counter("config_reloads", "Reloads of the settings, by result.", ("result",))
+    for result, reloads in _from_zero(RELOAD_RESULTS, sample.results).items():
+        count.add_metric((result,), reloads)
+    last = gauge("config_last_reload_success", "0 if the last reload was not taken up, else 1.", ())
+    last.add_metric((), not sample.failed)
+    read = gauge(
+        "config_last_reload_success_timestamp_seconds",
+        "When the settings in force were read, in seconds since the epoch.",
+        (),
+    )
+    read.add_metric((), sample.read_at)
+    yield from (count, last, read)
 
 
 def _from_zero(first: Iterable[KeyT], counts: Mapping[KeyT, int]) -> dict[KeyT, int]:

@@ -62,14 +62,15 @@ class Ledger:
             self._rows[entity] = row
         return row
 
-    def retire(self, kind: Kind, *labels: str) -> None:
-        """Remove the entity: its counts are dropped, and its row is free once all live pages release it.
+    def retire(self, kind: Kind, *labels: str, holders: Iterable[int] | None = None) -> None:
+        """Remove the entity: its counts are dropped, and its row is free once all live pages release it, or
+        those of `holders` if only these know it.
 
         If added again, it starts from zero in another row. Raises KeyError for an unknown entity.
         """
         with self._lock:
             row = self._rows.pop((kind, labels))
-            self._leaving[row] = set(self._live)
+            self._leaving[row] = set(self._live if holders is None else self._live.keys() & set(holders))
             self._free_if_released(row)
 
     def release(self, index: int, rows: Iterable[int]) -> None:
@@ -91,6 +92,10 @@ class Ledger:
     def entities(self, kind: Kind) -> list[tuple[Labels, int]]:
         """Labels and row of all entities of one kind, in order of allocation."""
         return [(labels, row) for (k, labels), row in list(self._rows.items()) if k is kind]
+
+    def has_page(self) -> bool:
+        """Whether a page is free."""
+        return bool(self._free_pages)
 
     def take_page(self) -> int:
         """A cleared page for a new incarnation. Raises StartupError if all are owned."""

@@ -65,6 +65,16 @@ class AcmeSample(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadSample:
+    """Reloads by result, and when the settings in force were read, in seconds since the epoch. `failed`: the
+    last one was not taken up."""
+
+    results: Mapping[str, int]
+    failed: bool
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSample:
     """All pools, upstreams and certificates."""
 
@@ -72,3 +82,4 @@ class FleetSample:
     upstreams: Sequence[UpstreamSample]
     certificates: Sequence[CertificateSample] = ()
     acme: Sequence[AcmeSample] = ()
+    reloads: ReloadSample | None = None

@@ -7,8 +7,11 @@ once for the maximum, and unused rows cost nothing until they are touched. Readi
 mapping touches it too, so rows that no entity uses are never read.
 """
 
+from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
+
 import mmap
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from balancer.telemetry.columns import CELLS_PER_ROW
@@ -16,15 +19,17 @@ from balancer.telemetry.columns import CELLS_PER_ROW
 ROWS: Final = 4096
 CELL_BYTES: Final = 8
 BASE_PAGE: Final = 0
+GENERATIONS: Final = 6  # one serves, and so many less one may drain
 _ROW_BYTES: Final = CELLS_PER_ROW * CELL_BYTES
 _PAGE_CELLS: Final = ROWS * CELLS_PER_ROW
 PAGE_BYTES: Final = ROWS * _ROW_BYTES  # 16 MiB of address space
 
 
 def page_count(workers: int) -> int:
-    """The number of pages for `workers` slots: the base page, and room for 2 x workers + 2 incarnations, as a
-    draining one keeps its page until it ends."""
-    return 1 + 2 * workers + 2
+    """The number of pages for `workers` slots: the base page, and room for GENERATIONS incarnations of each,
+    as a draining one keeps its page until it ends. A reload may set up to as many workers as there are CPUs
+    without having fewer generations."""
+    return 1 + GENERATIONS * max(workers, os.cpu_count() or 1)
 
 
 class Page:
@@ -44,28 +49,49 @@ class Page:
         return self._cells[start : start + CELLS_PER_ROW]
 
 
+class OtherPages:
+    """The pages of the other incarnations that are running, in the view of the owner of page `own`."""
+
+    __slots__ = ("_own", "_pages", "_segment")
+
+    def __init__(self, segment: Segment, own: int, pages: Iterable[int]) -> None:
+        self._segment = segment
+        self._own = own
+        self._pages: list[Page] = []
+        self.set(pages)
+
+    def set(self, pages: Iterable[int]) -> None:
+        """These are running now; the own one may be among them."""
+        self._pages = [self._segment.page(index) for index in pages if index != self._own]
+
+    def rows(self, row: int) -> list[memoryview[int]]:
+        """The cells of a row in each of them. Reading does not change them, but pages that are not running
+        must not be read: that would allocate their memory."""
+        return [page.row(row) for page in self._pages]
+
+
 class Segment:
     """The mapping. `create` it once in the supervisor, `attach` it in each worker by descriptor."""
 
     __slots__ = ("_cells", "_map", "fd", "pages")
 
-    def __init__(self, fd: int, workers: int) -> None:
+    def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.pages = page_count(workers)
+        self.pages = os.fstat(fd).st_size // PAGE_BYTES
         self._map = mmap.mmap(fd, self.pages * PAGE_BYTES)
         self._cells = memoryview(self._map).cast("q")
 
     @classmethod
-    def create(cls, workers: int) -> "Segment":
+    def create(cls, workers: int) -> Segment:
         """Create shared memory for `workers` slots. The descriptor is close-on-exec: pass it explicitly."""
         fd = os.memfd_create("balancer-stats", os.MFD_CLOEXEC)
         os.ftruncate(fd, page_count(workers) * PAGE_BYTES)
-        return cls(fd, workers)
+        return cls(fd)
 
     @classmethod
-    def attach(cls, fd: int, workers: int) -> "Segment":
-        """Map what `create` made; takes ownership of `fd`. `workers` must be the number given to `create`."""
-        return cls(fd, workers)
+    def attach(cls, fd: int) -> Segment:
+        """Map what `create` made; takes ownership of `fd`."""
+        return cls(fd)
 
     def page(self, index: int) -> Page:
         """The page with this index; `BASE_PAGE` is written by the supervisor only."""

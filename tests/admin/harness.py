@@ -12,10 +12,12 @@ from balancer.admin.view import (
     CheckView,
     GateWish,
     LiveChange,
+    NotReloadedError,
     OutlierView,
     OverloadView,
     PoolView,
     RefusedError,
+    ReloadView,
     RouteView,
     SideView,
     UpstreamView,
@@ -78,6 +80,7 @@ class FakeInstance:
         self.added: list[tuple[str, str]] = []
         self.removed: list[tuple[str, str]] = []
         self.refusal = ""
+        self.reloads: list[tuple[str, bool, str | None]] = []
         self.read_only = 0.0
         self.gate: GateWish | None = None
         self.weights = {"stable": 90, "canary": 10}
@@ -89,6 +92,12 @@ class FakeInstance:
 
     def unready(self, strict: bool = False) -> list[str]:
         return self.reasons + self.strict_reasons if strict else self.reasons
+
+    async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
+        if self.refusal:
+            raise NotReloadedError("refused", [self.refusal])
+        self.reloads.append((by, dry_run, text))
+        return ReloadView("would_apply" if dry_run else "applied", "live", [], [], [], [], 7, 0.5)
 
     def change(self, pool: str, upstream: str, change: Change) -> None:
         self.changes.append((pool, upstream, change))

@@ -12,8 +12,8 @@ from tests.fakes.specs import pool_spec, worker_spec
 
 TLS_ROW = 1999  # of the TLS listener
 _POOL_CHANGES = (
-    "policy", "policy_options", "hash_key", "panic", "slow_start", "checked_within", "keepalive", "retry",
-    "queue", "adaptive", "outlier", "sticky", "upstream_tls",
+    "policy", "policy_options", "hash_key", "panic", "slow_start", "keepalive", "retry", "queue",
+    "adaptive", "outlier", "sticky", "upstream_tls",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ def start_message(
     upstreams: int | Sequence[MemberState] = 1,
     *,
     starting: bool = False,
+    checked_within: float = 0.0,
     slot: int = 0,
     page: int = 1,
     more: Mapping[str, int] | None = None,
@@ -66,7 +67,15 @@ def start_message(
     spec = worker_spec(pool, *map(pool_spec, more), **changes)
     if routes:
         spec = replaced(spec, routes=tuple(routes))
-    updates = [PoolUpdate(name=pool.name, revision=1, starting=starting, members=tuple(upstreams))]
+    updates = [
+        PoolUpdate(
+            name=pool.name,
+            revision=1,
+            starting=starting,
+            checked_within_ns=round(checked_within * 1e9),
+            members=tuple(upstreams),
+        )
+    ]
     for place, (name, count) in enumerate(more.items(), 1):
         members = tuple(
             upstream_message(n, id=f"{name}{n}:8000", host=f"10.{place}.0.{n}", row=100 * place + n)

@@ -79,6 +79,7 @@ class Wire:
         self.records = Records()
         self.logs: list[tuple[str, str, str | None]] = []
         self.revision = 1
+        self._checked_within_ns = 0 if start is None else start.pools[0].checked_within_ns
         self.told: list[FromWorker] = []
         self.hears = True  # the supervisor
         self.proxy: DataPlane = build_data_plane(
@@ -96,7 +97,13 @@ class Wire:
         has passed a check yet."""
         self.revision += 1
         self.proxy.take_update(
-            PoolUpdate(name="default", revision=self.revision, starting=starting, members=upstreams)
+            PoolUpdate(
+                name="default",
+                revision=self.revision,
+                starting=starting,
+                checked_within_ns=self._checked_within_ns,
+                members=upstreams,
+            )
         )
 
     def only_told(self, kind: type[MessageT]) -> list[MessageT]:

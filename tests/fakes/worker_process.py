@@ -1,6 +1,6 @@
 """Fake worker processes, controlled by the test."""
 
-from balancer.messages import FromSupervisor, FromWorker, Start
+from balancer.messages import FromSupervisor, FromWorker, Others, Start
 from balancer.runtime.worker_process import Ended, OnEnded, OnMessage
 
 
@@ -11,6 +11,7 @@ class FakeProcess:
         self.pid = pid
         self.start = start
         self.sent: list[FromSupervisor] = []
+        self.others: tuple[int, ...] = start.others  # as last told
         self.killed = False
         self.stacks = 0  # how often it was asked for one
         self.reachable = True
@@ -23,7 +24,9 @@ class FakeProcess:
         return self.start.slot
 
     def send(self, message: FromSupervisor) -> bool:
-        if self.reachable:
+        if self.reachable and isinstance(message, Others):
+            self.others = message.pages
+        elif self.reachable:
             self.sent.append(message)
         return self.reachable
 

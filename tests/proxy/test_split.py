@@ -51,7 +51,9 @@ class Site:
         return {user: self.side_of(user) for user in USERS}
 
     def weigh(self, *weights: int) -> None:
-        self.harness.proxy.take_split(SplitUpdate(route="web", revision=2, weights=weights))
+        assert self.split is not None
+        by_pool = {side.pool_name: weight for side, weight in zip(self.split.sides, weights, strict=True)}
+        self.harness.proxy.take_split(SplitUpdate(route="web", revision=2, weights=by_pool))
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_each_route_keeps_its_users_whatever_other_routes_they_visit(make_harnes
         users.append((served["a"], cookie))
     assert {pool for pool, _ in users} == {"stable", "canary"}
     for name in "ad":
-        weights = (0, 1) if name == "a" else (1, 0)
+        weights = {"stable": int(name != "a"), "canary": int(name == "a")}
         harness.proxy.take_split(SplitUpdate(route=name, revision=2, weights=weights))
     for pool, cookie in users:
         for name in "acbd":
@@ -356,7 +358,9 @@ def _back(pool: str) -> Any:
     return PoolUpdate(name=pool, revision=6, starting=False, members=(member,))
 
 
-def test_a_route_that_is_not_split_cannot_be_divided(make_harness: MakeHarness) -> None:
-    harness = make_harness(1)
-    with pytest.raises(KeyError):
-        harness.proxy.take_split(SplitUpdate(route="default", revision=1, weights=(1, 2)))
+def test_weights_for_other_sides_are_about_other_routes(make_harness: MakeHarness) -> None:
+    site = Site(make_harness, {"stable": 90, "canary": 10})
+    for route, weights in (("web", {"stable": 0, "new": 1}), ("default", {"stable": 0, "canary": 1})):
+        site.harness.proxy.take_split(SplitUpdate(route=route, revision=2, weights=weights))
+    assert site.split is not None
+    assert site.split.weights == [90, 10]

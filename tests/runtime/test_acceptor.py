@@ -11,7 +11,7 @@ import uvloop
 
 from balancer.config.address import Address
 from balancer.messages import Adopt, Release
-from balancer.runtime.acceptor import Acceptor, Listeners
+from balancer.runtime.acceptor import ALL_LISTENERS, Acceptor, Listeners
 from balancer.runtime.sockets import open_listeners
 from balancer.runtime.worker import acceptors
 from balancer.spec.tls import TlsSpec
@@ -77,7 +77,7 @@ async def serves_its_own_and_what_it_adopts(listeners: list[socket.socket], serv
     await one.open(0)
     one.adopt(Adopt(slot=1))
     assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
-    await one.shut(and_end=False)
+    await one.shut()
 
 
 async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket], serve: Serve) -> None:
@@ -88,8 +88,8 @@ async def leaves_a_released_queue_to_its_worker(listeners: list[socket.socket], 
     await replacement.open(0)
     await replacement.open(1)
     assert await greetings(clients) == [b"replacement"] * 20
-    await sibling.shut(and_end=False)
-    await replacement.shut(and_end=False)
+    await sibling.shut()
+    await replacement.shut()
 
 
 async def adopts_nothing_that_is_released_before_it_is_open(
@@ -100,11 +100,11 @@ async def adopts_nothing_that_is_released_before_it_is_open(
     sibling.release(Release(slot=1))
     await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "adopt"))
     clients = connected(listeners[0], 20)
-    await sibling.shut(and_end=False)  # would serve clients waiting on an adopted socket
+    await sibling.shut()  # would serve clients waiting on an adopted socket
     for slot in (0, 1):
         await replacement.open(slot)
     assert await greetings(clients) == [b"replacement"] * 20
-    await replacement.shut(and_end=False)
+    await replacement.shut()
 
 
 async def adopts_again_what_it_had_released(listeners: list[socket.socket], serve: Serve) -> None:
@@ -114,7 +114,7 @@ async def adopts_again_what_it_had_released(listeners: list[socket.socket], serv
     one.release(Release(slot=1))
     one.adopt(Adopt(slot=1))
     assert await greetings(connected(listeners[0], 20)) == [b"one"] * 20
-    await one.shut(and_end=False)
+    await one.shut()
 
 
 async def serves_who_waits_when_it_shuts(listeners: list[socket.socket], serve: Serve) -> None:
@@ -122,7 +122,7 @@ async def serves_who_waits_when_it_shuts(listeners: list[socket.socket], serve: 
     for slot in (0, 1):
         await one.open(slot)
     clients = connected(listeners[0], 20)  # synchronous: the loop has not accepted one of them yet
-    await one.shut(and_end=True)
+    await one.shut(ALL_LISTENERS)
     assert await greetings(clients) == [b"one"] * 20
 
 
@@ -133,7 +133,7 @@ async def ends_the_listening_for_all_who_hold_the_socket(
     for slot in (0, 1):
         await one.open(slot)
     address = listeners[0].getsockname()
-    await one.shut(and_end=True)
+    await one.shut(ALL_LISTENERS)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, PATIENCE)
 
@@ -144,12 +144,12 @@ async def keeps_the_queue_for_others_when_only_it_leaves(
     first, second = serve(listeners, b"first"), serve(listeners, b"second")
     for slot in (0, 1):
         await first.open(slot)
-    await first.shut(and_end=False)
+    await first.shut()
     clients = connected(listeners[0], 20)
     for slot in (0, 1):
         await second.open(slot)
     assert await greetings(clients) == [b"second"] * 20
-    await second.shut(and_end=False)
+    await second.shut()
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,6 @@ POOL: dict[str, tuple[dict[str, Any], str, object]] = {
     "hash key": ({"hash_key": "header:X-User"}, "hash_key", "header:X-User"),
     "panic": ({"panic": "off"}, "panic", False),
     "slow start": ({"slow_start": "30s"}, "slow_start_ns", 30 * SECOND),
-    "checks": ({}, "checked_within_ns", (2 * 2 + 2 * 1) * SECOND),
-    "no checks": ({"health_check": {"enabled": False}}, "checked_within_ns", 0),
     "keepalive": (
         {"keepalive": {"idle_timeout": "2s", "max_lifetime": "1h"}},
         "keepalive",

@@ -109,7 +109,14 @@ def test_a_cap_is_sent_undivided(ledger: Ledger, cap: int) -> None:
 def test_a_later_worker_gets_the_certificates_of_that_moment(ledger: Ledger, tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     made = scene.plan.instance
-    places = Places(made.worker, fleet_of(made, ledger), splits(), readonly(), ledger, tls=scene.tls)
+    places = Places(
+        made.worker,
+        fleet_of(made, ledger),
+        splits(),
+        readonly(),
+        ledger,
+        present=lambda: scene.tls.worker_spec,
+    )
     before = places.start_message(0, 1).spec
     assert before == made.worker
     assert scene.tls.listener is not None

@@ -2,12 +2,24 @@
 
 import pytest
 
+from balancer.runtime.generation import Generation
 from balancer.runtime.slot import Backoff, Life, Slot
 from balancer.runtime.watchdog import Watchdog
+from tests.fakes.messages import start_message
+from tests.fakes.worker_process import FakeSpawn
+
+GENERATION = Generation(
+    workers=1,
+    slots=1,
+    addresses=(80,),
+    start_message=lambda slot, page: start_message(slot=slot, page=page),
+    spawn=FakeSpawn(),
+    drain=3600.0,
+)
 
 
 def life() -> Life:
-    return Life(1, 1, Watchdog(lambda: 0))
+    return Life(GENERATION, 1, Watchdog(lambda: 0))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def test_a_change_is_told_with_its_revision_and_noted() -> None:
     split = made(notes)
     split.set("stable-canary", {"stable": 50, "canary": 50})
     assert split.weights("stable-canary") == {"stable": 50, "canary": 50}
-    assert notes.told == [SplitUpdate(route="stable-canary", revision=1, weights=(50, 50))]
+    assert notes.told == [
+        SplitUpdate(route="stable-canary", revision=1, weights={"stable": 50, "canary": 50})
+    ]
     assert notes.texts == [
         "route stable-canary is split stable 50, canary 50 (before: stable 90, canary 10): operator request"
     ]
@@ -46,7 +48,7 @@ def test_a_side_that_is_not_named_keeps_its_weight() -> None:
     notes = FakeNotes()
     split = made(notes)
     split.set("stable-canary", {"canary": 30})
-    assert notes.told[-1].weights == (90, 30)
+    assert notes.told[-1].weights == {"stable": 90, "canary": 30}
 
 
 def test_the_same_weights_are_no_change() -> None:
@@ -59,7 +61,7 @@ def test_a_new_worker_gets_the_weights_that_are_not_those_of_the_settings() -> N
     split = made(FakeNotes())
     assert split.updates() == ()
     split.set("stable-canary", {"stable": 0})
-    assert [update.weights for update in split.updates()] == [(0, 10)]
+    assert [update.weights for update in split.updates()] == [{"stable": 0, "canary": 10}]
     assert split.changes() == [SplitChange("stable-canary", {"stable": 0, "canary": 10})]
     split.set("stable-canary", {"stable": 90})
     assert (split.updates(), split.changes()) == ((), [])
@@ -114,7 +116,7 @@ def test_a_breach_gives_the_weights_back_and_says_why() -> None:
     notes.clock.advance(0.5)
     notes.tallies = {"stable": counted(500, 1), "canary": counted(500, 100)}
     split.look()
-    assert notes.told[-1].weights == (90, 10)
+    assert notes.told[-1].weights == {"stable": 90, "canary": 10}
     assert notes.texts[-1] == (
         "route stable-canary is split stable 90, canary 10 (before: stable 90, canary 90): errors>+0.5%: "
         "20.0% of its requests failed, 0.2% of the others"

@@ -29,6 +29,7 @@ from balancer.messages import (
     Retire,
     Verdict,
 )
+from balancer.runtime.generation import Generation
 from balancer.runtime.slot import TICK
 from balancer.runtime.watchdog import SILENT_TICKS, STACK_TICKS
 from balancer.runtime.workers import Workers
@@ -64,15 +65,24 @@ class Harness:
         self.errors: list[FailureRecord] = []
         self.verdict: Verdict | None = None
         self.room = True
+        self.generation = self.make(workers)
         self.workers = Workers(
-            workers,
-            spawn=self.spawn,
-            start_message=lambda slot, page: start_message(slot=slot, page=page),
+            self.generation,
             ledger=self.ledger,
             clock=self.clock,
             log=logging.getLogger("test"),
             events=self,
             has_room=lambda: self.room,
+        )
+
+    def make(self, workers: int, slots: int = 0, addresses: tuple[object, ...] = (80,)) -> Generation:
+        return Generation(
+            workers=workers,
+            slots=max(slots, workers),
+            addresses=addresses,
+            start_message=lambda slot, page: start_message(slot=slot, page=page),
+            spawn=self.spawn,
+            drain=3600.0,
         )
 
     def established(self) -> None:
@@ -269,7 +279,7 @@ def test_a_worker_that_answers_before_its_successor_is_ready_finishes_its_reques
     be_silent(harness, process)
     process.say(Heartbeat())
     harness.spawn.last.say(Ready())
-    assert (process.killed, process.sent[-1]) == (False, Retire())
+    assert (process.killed, process.sent[-1]) == (False, Retire(within=3600.0))
     process.say(Drained())
     process.end(0)
     assert (harness.workers.running(), len(harness.spawn.processes)) == (3, 4)

@@ -146,13 +146,13 @@ SETTINGS: dict[str, tuple[InstanceSpec, list[str], bool]] = {
     "a route by another pool": (
         worker(routes=(replaced(ROUTES[0], sides=ROUTES[1].sides), ROUTES[1])),
         ["worker.routes[web].sides"],
-        True,
+        False,
     ),
-    "routes in another order": (worker(routes=ROUTES[::-1]), ["worker.routes"], True),
+    "routes in another order": (worker(routes=ROUTES[::-1]), ["worker.routes"], False),
     "a route more": (
         worker(routes=(*ROUTES, replaced(ROUTES[0], name="rest"))),
         ["worker.routes[rest]"],
-        True,
+        False,
     ),
     "live and not": (
         replaced(web(max_inflight=10), worker=replaced(OLD.worker, drain=1.0)),
@@ -163,12 +163,12 @@ SETTINGS: dict[str, tuple[InstanceSpec, list[str], bool]] = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_settings_change_live_unless_they_belong_to_the_worker(case: str) -> None:
+def test_settings_change_live_unless_they_belong_to_the_worker_and_are_no_routes(case: str) -> None:
     new, paths, needs_new_workers = SETTINGS[case]
     changes = diff(OLD, new)
     assert [one.path for one in changes.settings] == paths
     assert [one.path for one in changes.settings if not one.live] == [
-        path for path in paths if path.startswith("worker")
+        path for path in paths if path.startswith("worker") and not path.startswith("worker.routes")
     ]
     assert (changes.members, changes.needs_new_workers) == ((), needs_new_workers)
 
@@ -181,7 +181,7 @@ def test_an_added_pool_brings_its_members_and_new_workers() -> None:
     changes = diff(OLD, new)
     assert changes.members == (MemberChange(pool="api", id="api1:8000", before=None, after=upstream("api1")),)
     assert changes.settings == (
-        SettingChange(path="worker.routes[api]", live=False),
+        SettingChange(path="worker.routes[api]", live=True),
         SettingChange(path="worker.pools[api]", live=False),
         SettingChange(path="pools[api]", live=True),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from balancer.telemetry.columns import CELLS_PER_ROW
-from balancer.telemetry.segment import ROWS, Segment, page_count
+from balancer.telemetry.segment import GENERATIONS, ROWS, Segment, page_count
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def memory_in_use(fd: int) -> int:
 
 
 def test_a_segment_has_a_base_page_and_room_for_draining_incarnations(segment: Segment) -> None:
-    assert segment.pages == page_count(2) == 7
+    assert segment.pages == page_count(2) >= 1 + GENERATIONS * 2
 
 
 def test_an_attached_segment_sees_what_is_written(segment: Segment) -> None:
     segment.page(1).row(3)[5] = -7
-    other = Segment.attach(os.dup(segment.fd), 2)
+    other = Segment.attach(os.dup(segment.fd))
     assert other.page(1).row(3)[5] == -7
     other.page(1).row(3)[5] += 10
     assert segment.page(1).row(3)[5] == 3
@@ -68,7 +68,7 @@ def test_a_row_outside_the_page_is_refused(segment: Segment, row: int) -> None:
         segment.page(1).row(row)
 
 
-@pytest.mark.parametrize("page", [-1, 7])
-def test_a_page_outside_the_segment_is_refused(segment: Segment, page: int) -> None:
-    with pytest.raises(IndexError, match="pages of the segment"):
-        segment.page(page)
+def test_a_page_outside_the_segment_is_refused(segment: Segment) -> None:
+    for page in (-1, segment.pages):
+        with pytest.raises(IndexError, match="pages of the segment"):
+            segment.page(page)

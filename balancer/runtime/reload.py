@@ -1,0 +1,283 @@
+"""Reloads (L7): reads the settings again, and takes them up while the instance serves, one reload at a time.
+
+read and check all ──wrong──► refused: nothing has changed
+  │ what differs?
+  ├─ nothing that workers are made from ──► live
+  └─ else: open new pools and sockets ─► one new worker ──not ready──► taken back: nothing has changed
+                                              │ ready: the settings are in force
+                                              └─► the other workers, one after the other; old ones drain
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from balancer.admin.view import MemberChange, NotReloadedError, ReloadView, SettingChange
+from balancer.clock import Clock
+from balancer.errors import StartupError
+from balancer.runtime.control_plane import ControlPlane
+from balancer.runtime.generation import Generation
+from balancer.runtime.listening import Listening
+from balancer.runtime.places import Places
+from balancer.runtime.plan import Plan, Refused, Reread
+from balancer.runtime.workers import Workers
+from balancer.spec.diff import Diff, Entry, diff
+from balancer.spec.instance import NameSpec
+from balancer.spec.part import replaced
+from balancer.telemetry.samples import ReloadSample
+
+FIRST_CHECKS = 5.0  # seconds at most that the upstreams of new pools may take to be looked up and checked
+TRIES = 3  # to replace a worker, once the settings are in force
+
+MakeGeneration = Callable[[Plan, Listening, Places], Generation]
+
+
+class Reads(Protocol):
+    """Reads the settings; see `runtime.rereader.Rereader`."""
+
+    async def read(self, present: Plan, text: str | None) -> Reread | Refused:
+        """The settings as they are now. Raises StartupError."""
+
+
+class Reloads:
+    """`make` makes the generation of workers for settings; `took_over` is called when settings are in force,
+    with their sockets."""
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        workers: Workers,
+        reader: Reads,
+        make: MakeGeneration,
+        took_over: Callable[[Listening], None],
+        *,
+        listening: Listening,
+        clock: Clock,
+        log: logging.Logger,
+    ) -> None:
+        self._plane = plane
+        self._workers = workers
+        self._reader = reader
+        self._make = make
+        self._took_over = took_over
+        self._listening = listening
+        self._clock = clock
+        self._log = log
+        self._one_by_one = asyncio.Lock()
+        self._results: Counter[str] = Counter()
+        self._failed = False
+        self._read_at = clock.wall()
+
+    def sample(self) -> ReloadSample:
+        """What the metrics show."""
+        return ReloadSample(dict(self._results), self._failed, self._read_at)
+
+    async def by(self, whom: str) -> None:
+        """A reload whose result nobody waits for: it is in the log, the events and the metrics."""
+        try:
+            await self.reload(whom)
+        except NotReloadedError:
+            return  # it has been said
+
+    async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
+        """Read the settings again, and take them up unless `dry_run`. `text` is that of a settings file to
+        look at instead of the present one. Raises NotReloadedError."""
+        async with self._one_by_one:
+            began = self._clock.monotonic_ns()
+            try:
+                read = await self._read(text)
+                new, changed = self._compared(read.plan)
+                how = "nothing" if _is_nothing(read, changed) else _how(changed)
+                problems: list[str] = []
+                if not dry_run and how != "nothing":
+                    problems = await (self._replace(new) if changed.needs_new_workers else self._live(new))
+            except NotReloadedError as error:
+                if not dry_run:
+                    self._has_failed(by, error)
+                raise
+            result = "unchanged" if how == "nothing" else "would_apply" if dry_run else "applied"
+            view = ReloadView(
+                result=result,
+                how=how,
+                changes=[SettingChange(one.path, one.before, one.after, one.how) for one in read.changes],
+                members=_members(changed),
+                from_environment=list(new.from_environment),
+                problems=problems + _of_a_restart(read),
+                revision=self._plane.fleet.revision,
+                seconds=round((self._clock.monotonic_ns() - began) / 1e9, 3),
+            )
+            if not dry_run:
+                self._has_ended(by, view)
+            return view
+
+    # --- what is new
+
+    async def _read(self, text: str | None) -> Reread:
+        try:
+            read = await self._reader.read(self._plane.plan, text)
+        except StartupError as error:
+            raise NotReloadedError("refused", [str(error)]) from None
+        if isinstance(read, Refused):
+            raise NotReloadedError("refused", read.problems)
+        return read
+
+    def _compared(self, read: Plan) -> tuple[Plan, Diff]:
+        """The plan with this instance's own name, and how it differs from what is in force now."""
+        present = self._plane.plan
+        worker = replaced(read.instance.worker, via=present.instance.worker.via)
+        new = replaced(read, instance=replaced(read.instance, worker=worker))
+        now = replaced(present.instance, worker=self._plane.tls.worker_spec)
+        return new, diff(now, new.instance)
+
+    # --- taking it up
+
+    async def _live(self, new: Plan) -> list[str]:
+        self._settle(new, self._listening, set(self._workers.pages()))
+        return []
+
+    async def _replace(self, new: Plan) -> list[str]:
+        """New workers by these settings, in place of all. Returns what went wrong later than the first."""
+        plane = self._plane
+        opened: list[str] = []
+        listening = None
+        try:
+            opened = plane.open_pools(new)
+            listening = self._listening.changed(new.listens, new.instance.worker.workers)
+            generation = self._make(new, listening, plane.places(new.instance.worker))
+            await plane.known(opened, FIRST_CHECKS)
+            if why := await self._renewed(0, generation, new.reload.ready):
+                raise StartupError(why)
+        except BaseException as error:
+            if listening is not None:
+                listening.close_unless_in(self._listening)
+            plane.close_pools(opened, new, set(self._workers.pages()))
+            if not isinstance(error, StartupError):
+                raise
+            raise NotReloadedError("taken_back", [str(error)]) from None
+        return await self._go_on(new, listening, generation)
+
+    async def _go_on(self, new: Plan, listening: Listening, generation: Generation) -> list[str]:
+        """The first new worker serves: there is no way back."""
+        old, plane = self._listening, self._plane
+        before = plane.plan
+        holders = set(self._workers.pages(but_not=generation))
+        self._settle(new, listening, holders)
+        generation = replace(generation, start_message=plane.places().start_message)
+        self._workers.take_over(generation)
+        numbers = range(1, generation.workers)
+        said = [await self._at_last_renewed(number, generation, new.reload.ready) for number in numbers]
+        self._workers.shrink()
+        gone = {pool.name for pool in before.instance.pools} - {pool.name for pool in new.instance.pools}
+        plane.close_pools(sorted(gone), before, holders)
+        old.close_unless_in(listening)
+        return [why for why in said if why]
+
+    def _settle(self, new: Plan, listening: Listening, holders: set[int]) -> None:
+        self._plane.settle(new, listening.addresses, holders)
+        self._log.setLevel(getattr(logging, new.instance.worker.log_level.upper()))
+        self._listening = listening
+        self._read_at = self._clock.wall()
+        self._took_over(listening)
+
+    async def _at_last_renewed(self, number: int, generation: Generation, ready: float) -> str:
+        why = ""
+        for _ in range(TRIES):
+            why = await self._renewed(number, generation, ready)
+            if not why:
+                break
+            self._log.error("%s; the settings are in force, so the old one goes on for now", why)
+        return why
+
+    async def _renewed(self, number: int, generation: Generation, ready: float) -> str:
+        """Why a slot has no worker of that generation; "" if it has one."""
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._workers.renew(number, generation, partial(_resolve, done))
+        try:
+            async with asyncio.timeout(ready):
+                return await asyncio.shield(done)
+        except TimeoutError:
+            why = f"worker {number} was not ready within {ready:g} s (RELOAD__READY)"
+            self._workers.give_up(number, why)
+            return why
+        except BaseException:
+            self._workers.give_up(number, "the reload was given up")
+            raise
+
+    # --- what is said of it
+
+    def _has_failed(self, by: str, error: NotReloadedError) -> None:
+        self._results[error.result] += 1
+        self._failed = True
+        how = "refused" if error.result == "refused" else "taken back"
+        for problem in error.problems:
+            self._log.error("reload by %s %s: %s", by, how, problem)
+        self._plane.fleet.note("reload", f"reload by {by} {how}: {'; '.join(error.problems)}")
+
+    def _has_ended(self, by: str, view: ReloadView) -> None:
+        self._results[view.result] += 1
+        self._failed = False
+        if view.result == "unchanged":
+            text = f"reload by {by}: nothing has changed"
+        else:
+            names = [one.setting for one in view.changes]
+            names += [f"{one.id} {one.change}" for one in view.members]
+            how = "live" if view.how == "live" else "with new workers"
+            text = f"reload by {by}: {_some(names)} taken up {how} in {view.seconds:g} s"
+        self._log.info("%s", text)
+        self._plane.fleet.note("reload", text)
+        for problem in view.problems:
+            self._log.warning("reload by %s: %s", by, problem)
+
+
+def _resolve(done: "asyncio.Future[str]", why: str) -> None:
+    if not done.done():
+        done.set_result(why)
+
+
+def _is_nothing(read: Reread, changed: Diff) -> bool:
+    return changed.is_empty and not any(one.how != "restart" for one in read.changes)
+
+
+def _how(changed: Diff) -> str:
+    return "new_workers" if changed.needs_new_workers else "live"
+
+
+def _of_a_restart(read: Reread) -> list[str]:
+    return [
+        f"{one.path} is not taken up: that needs a new instance"
+        for one in read.changes
+        if one.how == "restart"
+    ]
+
+
+def _members(changed: Diff) -> list[MemberChange]:
+    return [
+        MemberChange(
+            pool=one.pool,
+            id=one.id,
+            change="added" if one.before is None else "removed" if one.after is None else "changed",
+            before=_entry(one.before),
+            after=_entry(one.after),
+        )
+        for one in changed.members
+    ]
+
+
+def _entry(entry: Entry | None) -> str | None:
+    """As in UPSTREAMS."""
+    if entry is None:
+        return None
+    options = [f"weight={entry.weight}"] if entry.weight != 1 else []
+    options += ["backup=true"] if entry.backup else []
+    if isinstance(entry, NameSpec):
+        options.append(f"refresh={entry.refresh:g}s")
+    return entry.id + (f"?{'&'.join(options)}" if options else "")
+
+
+def _some(names: list[str]) -> str:
+    most = 5
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -62,6 +62,7 @@ def build_app(
             web.get("/api/failures", failures.list_failures),
             web.get("/api/config", config.show),
             web.post("/api/reload", reload.reload),
+            web.post("/api/replace", reload.replace),
         ]
     )
     app.on_response_prepare.append(answers.name_server)

@@ -22,6 +22,7 @@ balancer {__version__} ({build.kind()})
 /api/failures                          the last errors that the balancer itself returned: when, what, why
 /api/config                            the effective settings; ?format=yaml: as a settings file
 /api/reload                            POST {{}} takes up changed settings; {{"dry_run": true}} only compares
+/api/replace                           POST {{}} starts the program anew, on the same sockets
 
 In a shell: balancer status, balancer events --follow, balancer drain UPSTREAM
 """

@@ -1,4 +1,4 @@
-"""`/api/reload` (L6): reads the settings again, and says what that changes, or would change."""
+"""`/api/reload` and `/api/replace` (L6): other settings, or another program, instead of the present one."""
 
 from typing import Any
 
@@ -31,6 +31,13 @@ async def reload(request: web.Request) -> web.Response:
         status = 422 if problem.result == "refused" else 409
         return error(str(problem), status, result=problem.result, problems=problem.problems)
     return answer(view)
+
+
+async def replace(request: web.Request) -> web.Response:
+    """`{}`: start the program anew on the same sockets, and finish once it serves. See `ReplaceView`."""
+    if _given(await body_of(request)):
+        raise BadRequestError("the body has the wrong form; write {}")
+    return answer(await request.app[INSTANCE].replace(who(request)))
 
 
 def _given(body: bytes) -> dict[str, Any]:

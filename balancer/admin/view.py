@@ -241,6 +241,14 @@ class ReloadView:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReplaceView:
+    """The program that serves instead, started in `seconds`; this one drains."""
+
+    pid: int
+    seconds: float
+
+
 class NotReloadedError(Exception):
     """The settings are not taken up: one sentence for each problem. `result`: `refused`, as they are wrong,
     or `taken_back`, as no worker can work by them."""
@@ -294,6 +302,9 @@ class Instance(Protocol):
     async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`; `text` is that of a settings file to
         look at instead of the present one. `by`: who asks. Raises NotReloadedError."""
+
+    async def replace(self, by: str) -> ReplaceView:
+        """Start the program anew in place of this one. Raises RefusedError; this one goes on then."""
 
     def certificates(self) -> Sequence[CertificateView]:
         """The certificates of the TLS listener, the default first; empty if there is none."""

@@ -34,8 +34,9 @@ class Admin:
 
     async def stop(self) -> None:
         """Finish running requests, and close."""
-        if self._server is not None:
-            await self._server.stop()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
 
 
 def load() -> "type[AdminServer]":

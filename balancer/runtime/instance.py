@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from balancer import __version__, build
 from balancer.admin.view import (
@@ -21,6 +21,7 @@ from balancer.admin.view import (
     PoolView,
     RefusedError,
     ReloadView,
+    ReplaceView,
     RouteView,
     SplitChange,
     UpstreamView,
@@ -110,6 +111,9 @@ class Acme(Protocol):
         """Samples for the metrics."""
 
 
+Replace: TypeAlias = Callable[[str], Awaitable[ReplaceView]]
+
+
 class Reloads(Protocol):
     """What it needs for reloads; see `runtime.reload.Reloads`."""
 
@@ -141,11 +145,13 @@ class Instance:
         certificates: Certificates | None = None,
         acme: Acme | None = None,
         reloads: Reloads | None = None,
+        replace: Replace | None = None,
         log_dropped: Callable[[], int],
         clock: Clock,
     ) -> None:
         self.events = events
         self._reloads = reloads
+        self._replace = replace
         self._config = config
         self._certificates = certificates
         self._acme = acme
@@ -201,6 +207,12 @@ class Instance:
         if self._reloads is None:
             raise RefusedError("this instance cannot read its settings again")
         return await self._reloads.reload(by, dry_run=dry_run, text=text)
+
+    async def replace(self, by: str) -> ReplaceView:
+        """Start the program anew in place of this one. Raises RefusedError."""
+        if self._replace is None:
+            raise RefusedError("this instance cannot be replaced")
+        return await self._replace(by)
 
     def certificates(self) -> Sequence[CertificateView]:
         """The certificates of the TLS listener, and of pools for their upstreams."""

@@ -43,7 +43,12 @@ class Listening:
     @property
     def descriptors(self) -> list[int]:
         """For a worker: those of the plain listener by slot, then those of the TLS listener."""
-        return [sock.fileno() for sockets in self._sockets for sock in sockets]
+        return [number for numbers in self.by_listener for number in numbers]
+
+    @property
+    def by_listener(self) -> list[tuple[int, ...]]:
+        """The descriptors of each listener, by slot."""
+        return [tuple(sock.fileno() for sock in sockets) for sockets in self._sockets]
 
     def changed(self, wanted: Sequence[Address], workers: int) -> "Listening":
         """For other addresses, or more workers; it has the present sockets where the address stays. Raises

@@ -67,7 +67,7 @@ class Reloads:
         self._listening = listening
         self._clock = clock
         self._log = log
-        self._one_by_one = asyncio.Lock()
+        self.one_by_one = asyncio.Lock()  # a replacement of the program takes it too
         self._results: Counter[str] = Counter()
         self._failed = False
         self._read_at = clock.wall()
@@ -86,7 +86,7 @@ class Reloads:
     async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`. `text` is that of a settings file to
         look at instead of the present one. Raises NotReloadedError."""
-        async with self._one_by_one:
+        async with self.one_by_one:
             began = self._clock.monotonic_ns()
             try:
                 read = await self._read(text)

@@ -19,10 +19,10 @@ STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGPWR, signal
 
 _NOTHING = "it has no meaning here"
 RELOADING = signal.SIGHUP
+REPLACING = signal.SIGUSR2
 # These are ignored, with a log line.
 WITHOUT_EFFECT: dict[int, str] = {
     signal.SIGUSR1: "logs go to stdout and stderr; there is no file to reopen",
-    signal.SIGUSR2: "in-place upgrades are not supported; start a new instance, then stop this one with TERM",
     **dict.fromkeys(
         (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGSTKFLT), _NOTHING
     ),
@@ -34,7 +34,7 @@ _CRASHES = (signal.SIGTRAP, signal.SIGSYS)
 # With this signal the supervisor asks a worker for its stack.
 STACK = signal.SIGUSR1
 
-_ALL = (*STOPPING, RELOADING, *WITHOUT_EFFECT)
+_ALL = (*STOPPING, RELOADING, REPLACING, *WITHOUT_EFFECT)
 _HELD = (*_ALL, signal.SIGPIPE, signal.SIGXFSZ)  # the interpreter ignores these two once it runs
 
 
@@ -49,7 +49,7 @@ def outside_the_loop() -> None:
     """Handlers for before and after the supervisor's event loop: exit at once, there is nothing to drain."""
     for number in STOPPING:
         signal.signal(number, _exit_at_once)
-    for ignored in (RELOADING, *WITHOUT_EFFECT):
+    for ignored in (RELOADING, REPLACING, *WITHOUT_EFFECT):
         signal.signal(ignored, signal.SIG_IGN)
 
 

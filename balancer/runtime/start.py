@@ -9,6 +9,7 @@ import os
 from balancer.runtime import signals
 from balancer.runtime.interpreter import Interpreters
 from balancer.runtime.reader import Reader
+from balancer.runtime.succeeds import VARIABLE
 
 
 def start(config_file: str | None) -> int:
@@ -16,12 +17,18 @@ def start(config_file: str | None) -> int:
     the settings are wrong."""
     signals.outside_the_loop()
     signals.say_crashes()
+    replaces = os.environ.pop(VARIABLE, "")
     reader = Reader(os.environ, config_file)
     interpreters = Interpreters()
     try:
         interpreters.warm_up()
         from balancer.runtime.launch import run  # while the other two load what they need
 
-        return run(reader.plan(), interpreters, config_file)
+        if not replaces:
+            return run(reader.plan(), interpreters, config_file)
+        from balancer.runtime.inheritance import Successor
+
+        with Successor.on(int(replaces)) as successor:
+            return run(reader.plan(), interpreters, config_file, successor)
     finally:
         interpreters.close()

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import socket
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from balancer import __version__, build
+from balancer.admin.view import RefusedError, ReplaceView
 from balancer.clock import SystemClock
 from balancer.errors import StartupError
 from balancer.health.overload import LOOK
@@ -29,13 +31,16 @@ from balancer.runtime import signals
 from balancer.runtime.admin import Admin
 from balancer.runtime.control_plane import ControlPlane, Surroundings
 from balancer.runtime.generation import Generation
+from balancer.runtime.inheritance import HandedListener, Inheritance, Successor, handed
 from balancer.runtime.instance import Instance
 from balancer.runtime.interpreter import Interpreters
 from balancer.runtime.listening import Listening
+from balancer.runtime.notify import READY, STOPPING, main_process, notify
 from balancer.runtime.open_files import Reserve, hard_limit, shares
 from balancer.runtime.places import Places
 from balancer.runtime.plan import Plan
 from balancer.runtime.reload import Reloads
+from balancer.runtime.replacement import NotReplacedError, replace
 from balancer.runtime.rereader import Rereader
 from balancer.runtime.settings_watch import SettingsWatch
 from balancer.runtime.slot import TICK
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from balancer.runtime.acme import Acme
 
 DRAIN_MARGIN = 2.0  # seconds that a worker may take to end beyond its drain timeout
+_GLANCE = 0.05  # seconds
 ADMIN_WAITS = 1.0  # seconds at most that the admin server waits until the workers are ready
 
 
@@ -66,8 +72,10 @@ class Supervisor:
         access_writer: LineWriter,
         interpreters: Interpreters,
         config_file: str | None = None,
+        successor: Successor | None = None,
     ) -> None:
-        """`config_file` is that of the command line."""
+        """`config_file` is that of the command line. `successor`: this process replaces another one."""
+        self._successor = successor
         spec = plan.instance.worker
         self._interpreters = interpreters
         self._listening = listening
@@ -112,6 +120,7 @@ class Supervisor:
             certificates=plane.tls,
             acme=plane.acme,
             reloads=self._reloads,
+            replace=self._replace,
             log_dropped=lambda: access_writer.dropped,
             clock=clock,
         )
@@ -120,6 +129,8 @@ class Supervisor:
         self._established = asyncio.Event()
         self._exit: asyncio.Future[int] = loop.create_future()
         self._all_gone = asyncio.Event()
+        self._ready_for_admin = asyncio.Event()  # if it replaces another program
+        self._hurried = False  # told to end soon
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _generation(self, plan: Plan, listening: Listening, places: Places) -> Generation:
@@ -139,6 +150,7 @@ class Supervisor:
         for number in signals.STOPPING:
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signals.RELOADING, self._on_reload)
+        loop.add_signal_handler(signals.REPLACING, self._on_replace)
         for ignored, why in signals.WITHOUT_EFFECT.items():
             loop.add_signal_handler(ignored, self._on_other_signal, ignored, why)
         try:
@@ -160,6 +172,9 @@ class Supervisor:
     def _on_reload(self) -> None:
         self._in_background(self._reloads.by(signals.name_of(signals.RELOADING)), "reload")
 
+    def _on_replace(self) -> None:
+        self._in_background(self._replace_by_signal(), "replace")
+
     def _on_other_signal(self, number: int, why: str) -> None:
         self._log.warning("%s is ignored: %s", signals.name_of(number), why)
 
@@ -168,6 +183,7 @@ class Supervisor:
     def established(self) -> None:
         """All workers are ready for the first time."""
         self._established.set()
+        notify(READY)
         plain, *tls = self._listening.addresses
         self._log.info(
             "balancer %s (%s) listens on %s,%s admin on %s; workers: %d, upstreams: %d",
@@ -237,6 +253,16 @@ class Supervisor:
         self._in_background(self._watch_load(), "watch load")
         watch = SettingsWatch(lambda: self._plane.plan.reload.watched, self._reloads.by)
         self._in_background(watch.run(), "watch the settings")
+        if self._successor is not None:
+            self._in_background(self._succeed(self._successor), "succeed")
+
+    async def _succeed(self, successor: Successor) -> None:
+        """Tell the program that this one replaces to finish, as soon as it can."""
+        while self._instance.unready():  # noqa: ASYNC110 - once in the life of an instance
+            await asyncio.sleep(_GLANCE)
+        self._ready_for_admin.set()
+        successor.serves(self._listening.wanted)
+        self._log.info("this process replaces %d, which drains", os.getppid())
 
     def _order_certificates(self) -> None:
         """Order those of the present settings."""
@@ -260,8 +286,53 @@ class Supervisor:
         self._order_certificates()
         self._instance.settle(self._plane.plan.config, self._plane.acme)
 
+    # --- another program
+
+    async def _replace_by_signal(self) -> None:
+        with suppress(RefusedError):  # it has been said
+            await self._replace(signals.name_of(signals.REPLACING))
+
+    async def _replace(self, by: str) -> ReplaceView:
+        """Start the program anew, and finish once it serves. Raises RefusedError; this one goes on then."""
+        plan, began = self._plane.plan, asyncio.get_running_loop().time()
+        async with self._reloads.one_by_one:
+            if self._instance.stopping:
+                raise RefusedError("this instance is about to end")
+            self._log.info("replacement by %s: starting the program anew", by)
+            inheritance = Inheritance(
+                listeners=handed(self._listening),
+                admin=HandedListener(address=plan.admin_listen, descriptors=(self._admin_socket.fileno(),)),
+                via=plan.instance.worker.via,
+            )
+            try:
+                new = await replace(inheritance, plan.reload.ready)
+            except NotReplacedError as error:
+                text = f"replacement by {by} failed: {error}"
+                self._log.error("%s", text)
+                self._plane.fleet.note("replace", text)
+                raise RefusedError(f"the program is not replaced: {error}") from None
+            self._instance.stopping = True
+        notify(main_process(new.pid))
+        self._log.info("process %d serves instead; draining", new.pid)
+        gone = [at for at, address in enumerate(self._listening.wanted) if address not in new.taken.listens]
+        self._in_background(self._hand_over(tuple(gone)), "hand over")
+        return ReplaceView(pid=new.pid, seconds=round(asyncio.get_running_loop().time() - began, 3))
+
+    async def _hand_over(self, ends: tuple[int, ...]) -> None:
+        """Finish what is under way; another program serves. It does not have the listeners in `ends`."""
+        within = self._plane.plan.reload.drain
+        self._workers.retire(within, ends)
+        self._listening.close_unless_in()
+        if self._acme_orders is not None:
+            self._acme_orders[1].cancel()
+        await self._admin.stop()
+        await self._plane.checks.close()
+        await self._drained(within + DRAIN_MARGIN)
+
     async def _serve_admin(self) -> None:
-        # Its clients wait in the accept queue until then.
+        # Its clients wait in the accept queue until then; a program that is replaced serves them so far.
+        if self._successor is not None:
+            await self._ready_for_admin.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(ADMIN_WAITS):
                 await self._established.wait()
@@ -293,12 +364,18 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         name = signals.name_of(number)
+        if self._instance.stopping and not self._hurried:  # it has been replaced
+            self._hurried = True
+            self._log.info("%s: draining in %g s", name, self._plane.plan.instance.worker.drain)
+            self._workers.drain()
+            return
         if self._instance.stopping:
             self._log.warning("%s again: exiting at once", name)
             if not self._exit.done():
                 self._exit.set_result(128 + number)
             return
-        self._instance.stopping = True
+        self._instance.stopping = self._hurried = True
+        notify(STOPPING)
         self._log.info("%s: draining", name)
         self._in_background(self._stop(), "stop")
 
@@ -307,8 +384,12 @@ class Supervisor:
             await asyncio.sleep(self._plane.plan.drain_delay)
         self._workers.drain()
         self._listening.close_unless_in()
+        await self._drained(self._plane.plan.instance.worker.drain + DRAIN_MARGIN)
+
+    async def _drained(self, within: float) -> None:
+        """Exit when all workers have ended, for `within` seconds at most."""
         try:
-            async with asyncio.timeout(self._plane.plan.instance.worker.drain + DRAIN_MARGIN):
+            async with asyncio.timeout(within):
                 await self._all_gone.wait()
         except TimeoutError:
             self._log.error("workers outlast the drain time; killing them")

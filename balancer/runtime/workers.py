@@ -26,6 +26,7 @@ from balancer.messages import (
     Ready,
     Recovered,
     Released,
+    Retire,
 )
 from balancer.runtime.adoption import abandon, adopt, release
 from balancer.runtime.generation import Generation
@@ -61,6 +62,8 @@ class Workers:
         self._has_room = has_room
         self._generation = generation
         self._slots = [Slot(number) for number in range(generation.slots)]
+        for slot in self._slots[generation.workers :]:
+            slot.unused()
         self._ledger = ledger
         self._clock = clock
         self._log = log
@@ -72,8 +75,8 @@ class Workers:
         self._pages: tuple[int, ...] = ()  # of running incarnations, as last told to all
 
     def start(self) -> None:
-        """Start a worker in every slot."""
-        for slot in self._slots:
+        """Start a worker in every slot that has one."""
+        for slot in self._slots[: self._generation.workers]:
             self._start(slot)
 
     def tick(self) -> None:
@@ -216,6 +219,15 @@ class Workers:
         renewal.done("")
 
     # --- the end
+
+    def retire(self, within: float, ends: tuple[int, ...]) -> None:
+        """Tell all workers that others serve now, which are not ours; `gone` follows. `within` and `ends` as
+        in `Retire`."""
+        self._stopping = True
+        for slot in self._slots:
+            self.give_up(slot.number, "the program is replaced")
+        self.broadcast(Retire(within=within, ends=ends))
+        self._check_gone()
 
     def drain(self) -> None:
         """Tell all workers to finish and exit; `gone` follows."""

@@ -18,6 +18,7 @@ from balancer.admin.view import (
     PoolView,
     RefusedError,
     ReloadView,
+    ReplaceView,
     RouteView,
     SideView,
     UpstreamView,
@@ -98,6 +99,11 @@ class FakeInstance:
             raise NotReloadedError("refused", [self.refusal])
         self.reloads.append((by, dry_run, text))
         return ReloadView("would_apply" if dry_run else "applied", "live", [], [], [], [], 7, 0.5)
+
+    async def replace(self, by: str) -> ReplaceView:
+        if self.refusal:
+            raise RefusedError(self.refusal)
+        return ReplaceView(4711, 0.5)
 
     def change(self, pool: str, upstream: str, change: Change) -> None:
         self.changes.append((pool, upstream, change))

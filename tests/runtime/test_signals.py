@@ -29,7 +29,7 @@ CRASHES = {
 # The first two cannot be handled; the others stop a process, they do not end it.
 NOT_OURS = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 ALL = sorted(signal.valid_signals() - CRASHES - NOT_OURS)
-LIVED_THROUGH = [number for number in ALL if number not in signals.STOPPING]
+LIVED_THROUGH = [number for number in ALL if number not in (*signals.STOPPING, signals.REPLACING)]
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ async def app() -> AsyncIterator[AppReplica]:
 def test_every_signal_is_handled() -> None:
     default = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}  # must have no effect
     python = {signal.SIGPIPE, signal.SIGXFSZ}  # ignored by the interpreter
-    assert set(ALL) == {*signals.STOPPING, *signals.WITHOUT_EFFECT, *default, *python}
+    ours = {*signals.STOPPING, signals.RELOADING, signals.REPLACING, *signals.WITHOUT_EFFECT}
+    assert set(ALL) == {*ours, *default, *python}
 
 
 async def test_the_supervisor_survives_all_other_signals_and_logs_them(app: AppReplica) -> None:

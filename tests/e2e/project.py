@@ -26,6 +26,10 @@ class Project:
         scales = [f"--scale={service}={count}" for service, count in scale.items()]
         self._run("up", "--detach", "--no-build", "--no-recreate", *scales, *services, environ=environ)
 
+    def replace(self, service: str, environ: Mapping[str, str]) -> None:
+        """Stop the service's containers, and start new ones, as settings or images have changed."""
+        self._run("up", "--detach", "--no-build", "--no-deps", service, environ=environ)
+
     def down(self) -> None:
         """Remove the whole project, and leftovers of an earlier run."""
         self._run("down", "--volumes", "--remove-orphans", "--timeout", "2")

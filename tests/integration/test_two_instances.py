@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ NO_CHECKS = {"HEALTH_CHECK__ENABLED": "false"}
 
 @asynccontextmanager
 async def pair(
-    apps: int, own: Sequence[dict[str, str]] = ({}, {}), **settings: str
+    apps: int, settings: Mapping[str, str], own: Sequence[dict[str, str]] = ({}, {})
 ) -> AsyncIterator[tuple[Balancer, Balancer, list[AppReplica]]]:
     """Two instances before the same apps. `own`: what differs between them."""
     async with AsyncExitStack() as stack:
@@ -73,7 +73,8 @@ def secrets(*texts: str) -> list[dict[str, str]]:
 async def test_a_pin_is_known_to_both_if_the_secrets_are_the_same(
     own: list[dict[str, str]], is_known: bool
 ) -> None:
-    async with pair(2, own, STICKY__ENABLED="true", POLICY="round_robin", **NO_CHECKS) as (one, two, _):
+    settings = {"STICKY__ENABLED": "true", "POLICY": "round_robin", **NO_CHECKS}
+    async with pair(2, settings, own) as (one, two, _):
         for _ in range(5):
             app, cookie = await ask(one)
             again, new_cookie = await ask(two, Cookie=cookie)
@@ -98,20 +99,21 @@ async def test_a_user_is_on_one_side_if_the_secrets_are_the_same(
             "POOLS__NEW__UPSTREAMS": new.address,
             "SPLIT__KEY": "header:X-User",
             "ROUTES": "/=old:50|new:50",
+            **NO_CHECKS,
         }
-        async with pair(0, own, UPSTREAMS="", **settings, **NO_CHECKS) as (one, two, _):
+        async with pair(0, settings, own) as (one, two, _):
             assert (await served_alike(one, two, "X-User") == len(USERS)) is is_same
 
 
 async def test_hash_policies_agree() -> None:
     settings = {"POLICY": "consistent_hash", "HASH_KEY": "header:X-User", **NO_CHECKS}
-    async with pair(3, **settings) as (one, two, _):
+    async with pair(3, settings) as (one, two, _):
         assert await served_alike(one, two, "X-User") == len(USERS)
 
 
 async def test_a_cap_holds_for_each() -> None:
     settings = {"LIMITS__MAX_INFLIGHT": str(CAP), "ADAPTIVE__ENABLED": "false", **NO_CHECKS}
-    async with pair(1, **settings) as (one, two, (app,)):
+    async with pair(1, settings) as (one, two, (app,)):
         clients = [await instance.connect() for instance in (one, two) for _ in range(CAP + 1)]
         for client in clients:
             client.send("/hold")
@@ -125,7 +127,7 @@ async def test_a_cap_holds_for_each() -> None:
 
 
 async def test_a_policy_sees_only_its_own_load() -> None:
-    async with pair(2, POLICY="least_connections", **NO_CHECKS) as (one, two, apps):
+    async with pair(2, {"POLICY": "least_connections", **NO_CHECKS}) as (one, two, apps):
         held = [await one.connect() for _ in range(4)]
         for client in held:
             client.send("/hold")
@@ -144,7 +146,7 @@ async def test_a_policy_sees_only_its_own_load() -> None:
 
 async def test_both_check_and_each_ejects_by_itself() -> None:
     settings = {"HEALTH_CHECK__INTERVAL": "100ms"}
-    async with pair(2, **settings) as (one, two, (bad, _)):
+    async with pair(2, settings) as (one, two, (bad, _)):
         checks = bad.checks
         bad.status = 500
         ejected: list[dict[str, Any]] = await asyncio.gather(event(one, "ejected"), event(two, "ejected"))
@@ -153,7 +155,8 @@ async def test_both_check_and_each_ejects_by_itself() -> None:
 
 
 async def test_an_outlier_is_ejected_where_its_failures_were_seen() -> None:
-    async with pair(2, OUTLIER__CONSECUTIVE_5XX="3", RETRY__STATUSES="", **NO_CHECKS) as (one, two, apps):
+    settings = {"OUTLIER__CONSECUTIVE_5XX": "3", "RETRY__STATUSES": "", **NO_CHECKS}
+    async with pair(2, settings) as (one, two, apps):
         apps[0].status = 500
         for _ in range(10):
             await get(one.port)
@@ -165,7 +168,7 @@ async def test_an_outlier_is_ejected_where_its_failures_were_seen() -> None:
 
 
 async def test_a_live_change_is_made_in_one() -> None:
-    async with pair(2, **NO_CHECKS) as (one, two, (app, _)):
+    async with pair(2, NO_CHECKS) as (one, two, (app, _)):
         url = f"http://127.0.0.1:{one.admin_port}/api/pools/default/upstreams/{app.address}"
         wish = {"admin_state": "draining"}
         async with aiohttp.ClientSession() as session, session.patch(url, json=wish) as response:

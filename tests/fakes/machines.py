@@ -67,8 +67,9 @@ class Machine:
     async def start(self, *command: str, **environ: str) -> Process:
         """Start a program there; its output is in `said`."""
         argv = ("ip", "netns", "exec", self.name, *command)
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
         process = await asyncio.create_subprocess_exec(
-            *argv, stdout=PIPE, stderr=STDOUT, env={**os.environ, **environ}, start_new_session=True
+            *argv, stdout=PIPE, stderr=STDOUT, env={**ours, **environ}, start_new_session=True
         )
         self._started.append((process, asyncio.create_task(self._read(process))))
         return process

@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import aiohttp
 import pytest
@@ -149,7 +148,7 @@ async def test_both_check_and_each_ejects_by_itself() -> None:
     async with pair(2, settings) as (one, two, (bad, _)):
         checks = bad.checks
         bad.status = 500
-        ejected: list[dict[str, Any]] = await asyncio.gather(event(one, "ejected"), event(two, "ejected"))
+        ejected = await asyncio.gather(event(one, "ejected"), event(two, "ejected"))
         assert [each["upstream"] for each in ejected] == [bad.address] * 2
         assert bad.checks - checks >= 4, "two of each instance"
 

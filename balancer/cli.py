@@ -163,9 +163,10 @@ def policies() -> None:
 
 def _load(context: typer.Context, config: str | None) -> "Loaded":
     from balancer.config.loader import load_with_origins
+    from balancer.discovery import own_sources
     from balancer.policies import registry
 
-    return load_with_origins(os.environ, config or context.obj, registry)
+    return load_with_origins(os.environ, config or context.obj, registry, own_sources)
 
 
 def report(error: OperatorError) -> None:

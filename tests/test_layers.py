@@ -63,6 +63,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "pydantic_core": frozenset(["config"]),
     "pydantic_settings": frozenset(["config"]),
     "yaml": frozenset(["config"]),
+    "dns": frozenset(["discovery.service_lookup"]),
     "cryptography": frozenset(["certificates", "acme"]),
     **dict.fromkeys(("acme", "josepy", "requests"), frozenset(["acme"])),
     "aiohttp": frozenset(["admin", "demo"]),
@@ -96,6 +97,7 @@ NOT_IN_SUPERVISOR = (
     "acme",
     "josepy",
     "requests",
+    "dns",
 )
 # It may not load these before its workers are ready,
 NOT_BEFORE_WORKERS = (*NOT_IN_SUPERVISOR, "aiohttp", "prometheus_client")

@@ -1,7 +1,7 @@
 """Merge environment and file (L1): read both, check the names, validate once, report every problem.
 
-The environment overrides the file. Policies are a layer above this one, so the composition root passes in the
-registry.
+The environment overrides the file. Policies and installed sources are in layers above this one, so the
+composition root passes in what is known about them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from balancer.clock import SystemClock
 from balancer.config.address import is_unix
 from balancer.config.catalogue import BY_PATH, POOLS, Path, variable
+from balancer.config.finding_specs import DnsSpec, OwnSpec
 from balancer.config.ourselves import ourselves
 from balancer.config.own_cookies import refused_cookies
 from balancer.config.pool import PoolSettings
@@ -27,7 +28,7 @@ from balancer.config.tls_files import NO_TLS, TlsFiles, read_files
 from balancer.config.token import read_token_file
 from balancer.config.trusted_fields import refused_fields
 from balancer.config.unused import unused
-from balancer.config.upstream_spec import DEFAULT
+from balancer.config.upstream_spec import DEFAULT, UpstreamSpec
 from balancer.config.upstream_tls_files import UpstreamTlsFiles, read_upstream_tls
 from balancer.config.written import is_text
 from balancer.errors import SettingsError
@@ -47,6 +48,13 @@ class Policies(Protocol):
 
     def key_source(self, name: str) -> str | None:
         """The source of the hash key, if the policy fixes it."""
+
+
+class OwnSources(Protocol):
+    """What the loader needs to know about installed sources of upstreams; `discovery.own_sources` has it."""
+
+    def problem(self, url: str) -> str | None:
+        """What is wrong with an entry: the end of a sentence that begins with it. None if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ def load_with_origins(
     environ: Mapping[str, str],
     config_file: str | None = None,
     policies: Policies | None = None,
+    sources: OwnSources | None = None,
     text: str | None = None,
 ) -> Loaded:
     """Like `load`, with the origin of each value. `text` is used instead of the content of a settings
@@ -110,6 +119,8 @@ def load_with_origins(
         problems += _nobody(settings, origins)
         problems += _no_routes(settings, origins)
         problems += _circles(settings, origins)
+        if sources is not None:
+            problems += _source_problems(settings, origins, sources)
         problems += _kept_without_cookie(settings, origins)
         problems += refused_cookies(settings, origins)
         problems += refused_fields(settings, origins)
@@ -226,6 +237,8 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
     for above, pool in _pools(settings):
         check_port = pool.health_check.port if pool.health_check.enabled else 0
         for spec in pool.upstreams:
+            if not isinstance(spec, UpstreamSpec | DnsSpec):
+                continue  # what it lists is not known yet
             if check_port and is_unix(spec.host):
                 text = f"is a port, which {spec.id} does not have; write 0 for the upstream's own"
                 yield about_value((*above, "health_check", "port"), check_port, text, origins)
@@ -237,6 +250,16 @@ def _circles(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str
                     f"{listener.address}); write the app's port, or 0 for the upstream's own"
                 )
                 yield about_value((*above, "health_check", "port"), check_port, text, origins)
+
+
+def _source_problems(
+    settings: Settings, origins: Mapping[Path, Origin], sources: OwnSources
+) -> Iterator[str]:
+    """Entries that their installed sources refuse."""
+    for above, pool in _pools(settings):
+        for spec in pool.upstreams:
+            if isinstance(spec, OwnSpec) and (text := sources.problem(spec.id)) is not None:
+                yield about_value((*above, "upstreams"), spec.id, text, origins)
 
 
 def _text_problems(tree: Mapping[str, Any], origins: Mapping[Path, Origin]) -> list[str]:

@@ -1,16 +1,24 @@
-"""Discovery (L5): looks up all names of an instance, each at its own interval, and reports to the fleet."""
+"""Discovery (L5): watches all names and entries of an instance, and reports what it finds to the fleet."""
 
 import asyncio
 import logging
+from collections.abc import Callable
 from itertools import chain
 from typing import Generic, Protocol
 
 from balancer.clock import Clock
-from balancer.discovery.dns import DnsSource, MembersSink
+from balancer.discovery import own_sources, service_lookup
+from balancer.discovery.base import MemberSource
+from balancer.discovery.dns import DnsSource
+from balancer.discovery.entry import Aside, MembersSink
 from balancer.discovery.lookup import Resolver
+from balancer.discovery.members_file import MembersFile
 from balancer.discovery.names import AddressSink, NamedT, NamedT_contra, NameSource
+from balancer.discovery.own import OwnSource
+from balancer.discovery.service import ServiceSource
+from balancer.discovery.service_lookup import ServiceLookup
 from balancer.discovery.source import TIMEOUT, Source
-from balancer.spec.instance import NameSpec
+from balancer.spec.instance import FindingSpec, MembersFileSpec, NameSpec, OwnSourceSpec, ServiceSpec
 
 
 class MembershipSink(AddressSink[NamedT_contra], MembersSink, Protocol[NamedT_contra]):
@@ -29,12 +37,18 @@ class Discovery(Generic[NamedT]):
         resolver: Resolver,
         log: logging.Logger,
         clock: Clock,
+        aside: Aside,
         timeout: float = TIMEOUT,
+        services: ServiceLookup = service_lookup.look_up,
+        build_own: Callable[[str], MemberSource] = own_sources.build,
     ) -> None:
         self._sink = sink
         self._resolver = resolver
         self._log = log
         self._clock = clock
+        self._aside = aside
+        self._services = services
+        self._build_own = build_own
         self._timeout = timeout
         self._names: dict[str, NameSource[NamedT]] = {}
         self._entries: dict[tuple[str, str], Source] = {}  # by pool and id
@@ -58,12 +72,11 @@ class Discovery(Generic[NamedT]):
         if source is not None and source.remove(upstream):
             self._stop(self._names.pop(upstream.host))
 
-    def watch_entry(self, pool: str, spec: NameSpec) -> None:
+    def watch_entry(self, pool: str, spec: FindingSpec) -> None:
         """Keep the members of this entry of a pool current, by this spec from now on if one with its id is
         watched already."""
         self.forget_entry(pool, spec.id)
-        source = DnsSource(pool, spec, self._sink, self._resolver, self._log, self._timeout)
-        self._entries[pool, spec.id] = source
+        source = self._entries[pool, spec.id] = self._source(pool, spec)
         self._start(source)
 
     def forget_entry(self, pool: str, entry_id: str) -> None:
@@ -97,12 +110,24 @@ class Discovery(Generic[NamedT]):
         for source in self._sources():
             await source.asked.wait()
 
+    def _source(self, pool: str, spec: FindingSpec) -> Source:
+        sink, log, timeout = self._sink, self._log, self._timeout
+        match spec:
+            case NameSpec():
+                return DnsSource(pool, spec, sink, self._resolver, log, timeout)
+            case ServiceSpec():
+                return ServiceSource(pool, spec, sink, log, self._services, self._aside, timeout)
+            case MembersFileSpec():
+                return MembersFile(pool, spec, sink, log, self._clock, self._aside, timeout)
+            case OwnSourceSpec():
+                return OwnSource(pool, spec, sink, log, self._build_own, self._aside, timeout)
+
     def _sources(self) -> list[Source]:
         return list(chain(self._names.values(), self._entries.values()))
 
     def _start(self, source: Source) -> None:
         if self._group is not None:
-            self._tasks[source] = self._group.create_task(source.run(), name=f"look up {source.label}")
+            self._tasks[source] = self._group.create_task(source.run(), name=f"watch {source.label}")
 
     def _stop(self, source: Source) -> None:
         source.asked.set()  # nobody waits for it any more

@@ -1,28 +1,17 @@
 """Upstreams by DNS (L5): `dns://app:8000` means one upstream at each address of the name."""
 
 import logging
-from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Protocol
 
 from balancer.config.address import join_host_port
+from balancer.discovery.entry import MembersSink
 from balancer.discovery.lookup import Resolver
 from balancer.discovery.member import Member
-from balancer.discovery.source import TIMEOUT, Source
+from balancer.discovery.source import TIMEOUT, LookedUp
 from balancer.spec.instance import NameSpec
 
 
-class MembersSink(Protocol):
-    """Where the found upstreams are reported."""
-
-    def set_members(self, pool: str, source: str, members: Sequence[Member], /) -> None:
-        """These are all members of `source`; earlier ones that are not among them are gone."""
-
-    def set_problem(self, pool: str, source: str, why: str, /) -> None:
-        """`source` cannot be resolved, for this reason; "" once it can again."""
-
-
-class DnsSource(Source):
+class DnsSource(LookedUp):
     """One `dns://` entry of a pool: reports the members after every lookup that found any, changed or not.
 
     So a sink that left a member out, because another source had it, can add it later. A name without
@@ -38,8 +27,7 @@ class DnsSource(Source):
         log: logging.Logger,
         timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(spec.host, spec.refresh, resolver, log, timeout)
-        self.label = spec.id
+        super().__init__(spec.id, spec.host, spec.refresh, resolver, log, timeout)
         self._pool = pool
         self._spec = spec
         self._sink = sink
@@ -56,7 +44,7 @@ class DnsSource(Source):
 
     def problem(self, why: str) -> None:
         """Report it to the sink, which shows it next to the members."""
-        self._sink.set_problem(self._pool, self._spec.id, why)
+        self._sink.set_problem(self._pool, self._spec.id, why, "does not resolve", "resolves now")
 
     def what_is_kept(self) -> str:
         """How many members there are, if any."""

@@ -54,11 +54,12 @@ def resolve(name: str, getaddrinfo: GetAddrInfo = socket.getaddrinfo) -> Answer:
         return Answer(problem=error.strerror or str(error))
     except UnicodeError:
         return Answer(problem="it is not a valid name")
-    addresses = tuple(filter(_is_usable, dict.fromkeys(str(entry[4][0]) for entry in found)))
+    addresses = tuple(filter(is_usable, dict.fromkeys(str(entry[4][0]) for entry in found)))
     return Answer(addresses) if addresses else Answer(problem="it has no usable address")
 
 
-def _is_usable(address: str) -> bool:
+def is_usable(address: str) -> bool:
+    """Whether it can be the address of a host."""
     # Filtering nameservers answer 0.0.0.0 to block a name, and a connect to it reaches this machine.
     ip = ip_address(address)
     return not (ip.is_unspecified or ip.is_multicast)

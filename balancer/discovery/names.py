@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from balancer.clock import Clock
 from balancer.discovery.lookup import Resolver
-from balancer.discovery.source import TIMEOUT, Source
+from balancer.discovery.source import TIMEOUT, LookedUp
 
 REFRESH = 5.0  # seconds from one lookup to the next
 AGAIN = 30.0  # seconds without another try at an address that did not answer
@@ -39,7 +39,7 @@ class AddressSink(Protocol[NamedT_contra]):
         """Its name also has these addresses, in the order in which to try them."""
 
 
-class NameSource(Source, Generic[NamedT]):
+class NameSource(LookedUp, Generic[NamedT]):
     """Keeps the address of the upstreams behind one name current.
 
     If a name has several addresses, the present one is kept, so that a resolver that rotates its answers does
@@ -56,8 +56,7 @@ class NameSource(Source, Generic[NamedT]):
         clock: Clock,
         timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(name, REFRESH, resolver, log, timeout)
-        self.label = f"the name {name}"
+        super().__init__(f"the name {name}", name, REFRESH, resolver, log, timeout)
         self._sink = sink
         self._clock = clock
         self._found: tuple[str, ...] = ()  # in the resolver's order

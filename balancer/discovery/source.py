@@ -1,4 +1,4 @@
-"""A name that is looked up periodically (L5): when, and what is logged if it does not resolve."""
+"""What discovery watches (L5): names looked up periodically, what is logged of them, and other sources."""
 
 import asyncio
 import logging
@@ -10,13 +10,30 @@ TIMEOUT = 2.0  # seconds without an answer after which a name counts as not reso
 
 
 class Source(ABC):
+    """One thing that is watched."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label  # its name in the log
+        self.asked = asyncio.Event()  # it has reported something, or has had `timeout` seconds for it
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Watch it, until cancelled."""
+
+
+class LookedUp(Source):
     """One name. A failed lookup changes nothing: the last result stays."""
 
     def __init__(
-        self, name: str, refresh: float, resolver: Resolver, log: logging.Logger, timeout: float = TIMEOUT
+        self,
+        label: str,
+        name: str,
+        refresh: float,
+        resolver: Resolver,
+        log: logging.Logger,
+        timeout: float = TIMEOUT,
     ) -> None:
-        self.label = name  # its name in the log
-        self.asked = asyncio.Event()  # the first lookup has ended, or has taken `timeout` seconds
+        super().__init__(label)
         self._name = name
         self._refresh = refresh
         self._resolver = resolver

@@ -10,18 +10,17 @@ from balancer.config.own_cookies import sticky_cookie
 from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
 from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
 from balancer.config.tls_files import NO_TLS, TlsFiles
-from balancer.config.upstream_spec import DEFAULT, DnsSpec
+from balancer.config.upstream_spec import DEFAULT
 from balancer.config.upstream_tls_files import NO_FILES, UpstreamTlsFiles
 from balancer.errors import SettingsError
+from balancer.runtime import member_specs
 from balancer.runtime.route_specs import route_specs, timeout_ns
 from balancer.runtime.tls_spec import tls_spec, upstream_tls_spec
 from balancer.spec.instance import (
     CheckSpec,
     EjectionSpec,
     InstanceSpec,
-    NameSpec,
     SupervisedPool,
-    UpstreamSpec,
 )
 from balancer.spec.worker import (
     AccessLogSpec,
@@ -206,31 +205,8 @@ def _supervised(spec: PoolSpec, settings: PoolSettings, limits: PoolLimits) -> S
     outlier = settings.outlier
     return SupervisedPool(
         name=spec.name,
-        upstreams=tuple(
-            UpstreamSpec(
-                id=one.id,
-                host=one.host,
-                port=one.port,
-                weight=one.weight,
-                backup=one.backup,
-                server_name=spec.tls.name_of(one.host) if one.tls else "",
-            )
-            for one in settings.upstreams
-            if not isinstance(one, DnsSpec)
-        ),
-        names=tuple(
-            NameSpec(
-                id=one.id,
-                host=one.host,
-                port=one.port,
-                weight=one.weight,
-                backup=one.backup,
-                refresh=one.refresh,
-                server_name=spec.tls.name_of(one.host) if one.tls else "",
-            )
-            for one in settings.upstreams
-            if isinstance(one, DnsSpec)
-        ),
+        upstreams=member_specs.upstreams(settings.upstreams, spec.tls),
+        names=member_specs.finding(settings.upstreams, spec.tls),
         max_inflight=limits.max_inflight,
         check=_check(settings),
         ejection=EjectionSpec(

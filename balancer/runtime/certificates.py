@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from balancer.admin.view import CertificateView, moment
 from balancer.clock import Clock
 from balancer.config.file_stamps import Stamp, stamps
+from balancer.config.file_watch import FileWatch
 from balancer.config.pair_files import PairFiles
 from balancer.runtime.aside import aside
 from balancer.runtime.certificate_process import ReadingError
@@ -25,7 +26,6 @@ from balancer.runtime.certificate_sources import (
     WatchPlan,
 )
 from balancer.runtime.expiry import Expiry
-from balancer.runtime.file_watch import FileWatch
 from balancer.spec.part import replaced
 from balancer.spec.tls import CertificateSpec
 from balancer.telemetry.samples import CertificateSample

@@ -19,6 +19,7 @@ from balancer.discovery.lookup import SystemResolver
 from balancer.health.active import ActiveChecks
 from balancer.health.probe import Probes
 from balancer.messages import FromSupervisor, RoutesUpdate
+from balancer.runtime.aside import aside
 from balancer.runtime.checking import CheckedFleet, FleetCheckSink
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.live_tls import LiveTls
@@ -96,7 +97,8 @@ class ControlPlane:
         )
         self.tls = LiveTls(plan, note=self.fleet.note, broadcast=around.broadcast, clock=clock, log=log)
         self.acme = self._open_acme()
-        self.discovery = Discovery(self.fleet, SystemResolver(max_threads=around.shares.lookups), log, clock)
+        resolver = SystemResolver(max_threads=around.shares.lookups)
+        self.discovery = Discovery(self.fleet, resolver, log, clock, aside)
         self._probes = Probes(
             spec.worker.via, around.shares.checks, {pool.name: pool.tls for pool in spec.worker.pools}
         )

@@ -277,14 +277,22 @@ class Fleet:
         if self._members.replace(pool, source, others):
             self._changed(pool)
 
-    def set_problem(self, pool_name: str, source: str, why: str) -> None:
-        """A discovery source does not resolve, for this reason; "" once it does again. Discovery logs it."""
+    def set_problem(
+        self,
+        pool_name: str,
+        source: str,
+        why: str,
+        fails: str = "does not resolve",
+        works: str = "resolves now",
+    ) -> None:
+        """A discovery source finds nothing, for this reason; "" once it does again. Discovery logs it. Events
+        say that it `fails`, or `works`."""
         pool = self.pools[pool_name]
         if why:
             pool.problems[source] = why
-            self._say("unresolved", pool_name, None, None, f"{source} does not resolve: {why}")
+            self._say("unresolved", pool_name, None, None, f"{source} {fails}: {why}")
         elif pool.problems.pop(source, ""):
-            self._say("resolved", pool_name, None, None, f"{source} resolves now")
+            self._say("resolved", pool_name, None, None, f"{source} {works}")
 
     def note(self, kind: str, text: str) -> int:
         """Record an event that is not about one pool; returns its revision."""

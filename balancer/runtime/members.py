@@ -38,18 +38,24 @@ class Members:
     def replace(self, pool: PoolState, source: str, members: Sequence[Member]) -> bool:
         """Set the members of `source`; whether anything has changed."""
         wanted = {member.id: member for member in members}
-        mine = [u for u in pool.upstreams.values() if u.source == source]
-        gone = [u for u in mine if u.id not in wanted]
-        changed = [self.update(u, wanted[u.id]) for u in mine if u.id in wanted]
+        changed = False
+        for upstream in [one for one in pool.upstreams.values() if one.source == source]:
+            member = wanted.get(upstream.id)
+            if member is None:
+                self.remove(pool, upstream, f"{source} no longer lists it")
+                changed = True
+            elif member.server_name != upstream.server_name:
+                self.remove(pool, upstream, f"{source} lists it with TLS otherwise")
+                changed = True
+            else:
+                changed = self._amend(upstream, member) or changed
         new = [member for member in wanted.values() if member.id not in pool.upstreams]
-        for upstream in gone:
-            self.remove(pool, upstream, f"{source} no longer lists it")
         for member in new:
             if not self.add(pool, source, member):
                 break
         else:
             self._left_out.discard((pool.name, source))
-        return bool(gone or new or any(changed))
+        return changed or bool(new)
 
     def settle(self, pool: PoolState, specs: Sequence[UpstreamSpec]) -> None:
         """Make these the upstreams that the settings name; those of discovery, and those that the operator
@@ -68,23 +74,30 @@ class Members:
                 present = None
             if present is not None:
                 present.source = ""
-                self.update(present, member)
+                self._amend(present, member)
             else:
                 self.add(pool, "", member)
 
-    def update(self, upstream: UpstreamState, member: Member) -> bool:
-        """The settings, or the source of a member, describe it otherwise now; whether they do. A weight that
-        the operator has set stays."""
-        if (upstream.settings_weight, upstream.backup) == (member.weight, member.backup):
-            return False
-        if upstream.weight == upstream.settings_weight:
-            upstream.weight = member.weight
-        upstream.settings_weight = member.weight
-        upstream.backup = member.backup
-        text = f"{upstream.id} has the weight {upstream.weight}" + (", as a backup" if member.backup else "")
-        self._log.info("upstream %s of pool %s changed by the settings: %s", upstream.id, upstream.pool, text)
-        self._event("changed", upstream, None, f"{text}: changed by {upstream.source or 'the settings'}")
-        return True
+    def _amend(self, upstream: UpstreamState, member: Member) -> bool:
+        """Take over what its source says of an upstream that is there already; whether that is anything new.
+        The operator's own weight stays."""
+        said = []
+        why = f"found by {upstream.source}" if upstream.source else "named so by the settings"
+        if upstream.settings_weight != member.weight:
+            said.append(f"weight changed from {upstream.settings_weight} to {member.weight}")
+            if upstream.weight == upstream.settings_weight:
+                upstream.weight = member.weight
+            else:
+                said[-1] += f", while an operator has set {upstream.weight}"
+            upstream.settings_weight = member.weight
+        if upstream.backup != member.backup:
+            upstream.backup = member.backup
+            said.append("is a backup now" if member.backup else "is no backup any more")
+        if said:
+            text = " and ".join(said)
+            self._log.info("upstream %s of pool %s %s: %s", upstream.id, upstream.pool, text, why)
+            self._event("weight", upstream, None, f"{upstream.id} {text}: {why}")
+        return bool(said)
 
     def add(self, pool: PoolState, source: str, member: Member) -> bool:
         """Add one upstream; False if no row is left."""

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from balancer.admin.view import Change, GateWish, LiveChange, RefusedError, SplitChange
-from balancer.config.address import needs_no_look_up
 from balancer.config.exported import Exported, as_file
-from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_upstream
+from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_member, parse_upstream
 from balancer.discovery.member import Member
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.splits import Splits
@@ -36,11 +35,9 @@ class Operator:
     def add(self, pool: str, text: str) -> str:
         """Add the upstream that `text`, an entry of UPSTREAMS, names; returns its id. Raises RefusedError."""
         try:
-            spec = parse_upstream(text)
+            spec = parse_member(text)
         except ValueError as error:
             raise RefusedError(f"{text!r} {error}") from None
-        if not isinstance(spec, UpstreamSpec) or not needs_no_look_up(spec.host):
-            raise RefusedError(f"{text!r} has no IP address; names can be used only in UPSTREAMS")
         if spec.id in self._fleet.pools[pool].upstreams:
             raise RefusedError(f"pool {pool} has {spec.id} already; PATCH changes it")
         if why := self._fleet.circles.why_not(spec.host, spec.port):
@@ -102,7 +99,12 @@ class Operator:
         weights = {one.upstream: one.weight for one in changes if one.pool == pool and one.weight is not None}
         specs = [parse_upstream(text) for text in settings["upstreams"]]
         settings["upstreams"] = [
-            str(replace(spec, weight=weights[spec.id]) if spec.id in weights else spec) for spec in specs
+            str(
+                replace(spec, weight=weights[spec.id])
+                if isinstance(spec, UpstreamSpec) and spec.id in weights
+                else spec
+            )
+            for spec in specs
         ]
         added = [one for one in self._fleet.upstreams() if one.source == API and one.pool == pool]
         settings["upstreams"] += [

@@ -9,6 +9,7 @@ from balancer.config.loader import Loaded, load_with_origins
 from balancer.config.settings import Settings
 from balancer.config.token import read_token
 from balancer.config.upstream_spec import DEFAULT
+from balancer.discovery import own_sources
 from balancer.errors import OperatorError, SettingsError
 from balancer.policies import registry
 from balancer.runtime.blueprint import instance_spec
@@ -23,7 +24,7 @@ from balancer.spec.instance import InstanceSpec
 def read(environ: Mapping[str, str], config_file: str | None) -> Plan | Refused:
     """The plan for these settings, or everything that is wrong with them."""
     try:
-        return plan(load_with_origins(environ, config_file, registry), hard_limit())
+        return plan(load_with_origins(environ, config_file, registry, own_sources), hard_limit())
     except SettingsError as error:
         return Refused(tuple(error.problems))
     except OperatorError as error:
@@ -36,7 +37,7 @@ def read_again(
     """As `read`, with what differs from the settings `before`, which are `Plan.models`. `text` is that of a
     settings file to read instead."""
     try:
-        loaded = load_with_origins(environ, config_file, registry, text)
+        loaded = load_with_origins(environ, config_file, registry, own_sources, text)
         new = plan(loaded, hard_limit())
     except SettingsError as error:
         return Refused(tuple(error.problems))

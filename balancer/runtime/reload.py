@@ -26,7 +26,7 @@ from balancer.runtime.places import Places
 from balancer.runtime.plan import Plan, Refused, Reread
 from balancer.runtime.workers import Workers
 from balancer.spec.diff import Diff, Entry, diff
-from balancer.spec.instance import NameSpec
+from balancer.spec.instance import NameSpec, ServiceSpec, UpstreamSpec
 from balancer.spec.part import replaced
 from balancer.telemetry.samples import ReloadSample
 
@@ -271,9 +271,12 @@ def _entry(entry: Entry | None) -> str | None:
     """As in UPSTREAMS."""
     if entry is None:
         return None
-    options = [f"weight={entry.weight}"] if entry.weight != 1 else []
-    options += ["backup=true"] if entry.backup else []
-    if isinstance(entry, NameSpec):
+    options = []
+    if isinstance(entry, UpstreamSpec | NameSpec) and entry.weight != 1:
+        options.append(f"weight={entry.weight}")
+    if isinstance(entry, UpstreamSpec | NameSpec | ServiceSpec) and entry.backup:
+        options.append("backup=true")
+    if isinstance(entry, NameSpec | ServiceSpec):
         options.append(f"refresh={entry.refresh:g}s")
     return entry.id + (f"?{'&'.join(options)}" if options else "")
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
-from balancer.spec.instance import InstanceSpec, NameSpec, SupervisedPool, UpstreamSpec
+from balancer.spec.instance import FindingSpec, InstanceSpec, SupervisedPool, UpstreamSpec
 from balancer.spec.part import Part
 
-Entry: TypeAlias = UpstreamSpec | NameSpec
+Entry: TypeAlias = UpstreamSpec | FindingSpec
 # In the worker's spec: certificates of a listener that is there before and after, of pools for their
 # upstreams, and routes (a pool that is new to them has its own path).
 _LIVE: Final = re.compile(

@@ -3,6 +3,8 @@
 It is derived from the settings alone, so that a reload compares two values (`diff`).
 """
 
+from typing import TypeAlias
+
 from balancer.spec.part import Part
 from balancer.spec.worker import WorkerSpec
 
@@ -19,7 +21,7 @@ class UpstreamSpec(Part, frozen=True, kw_only=True):
     server_name: str = ""
 
 
-class NameSpec(Part, frozen=True, kw_only=True):
+class NameSpec(Part, frozen=True, kw_only=True, tag="dns"):
     """A name that resolves to one upstream per address; looked up every `refresh` seconds. `server_name` as
     for one upstream."""
 
@@ -30,6 +32,37 @@ class NameSpec(Part, frozen=True, kw_only=True):
     backup: bool
     refresh: float
     server_name: str = ""
+
+
+class ServiceSpec(Part, frozen=True, kw_only=True, tag="srv"):
+    """A name whose SRV records list upstreams; looked up every `refresh` seconds at `nameserver`, an IP
+    address and a port, "" for the system's. `backup`: all of them are. `server_name` as for one upstream."""
+
+    id: str
+    host: str
+    backup: bool
+    refresh: float
+    nameserver: str = ""
+    server_name: str = ""
+
+
+class MembersFileSpec(Part, frozen=True, kw_only=True, tag="file"):
+    """A file that lists upstreams. `server_name`: whom those must prove to be that it lists with TLS; "" for
+    their own addresses."""
+
+    id: str
+    path: str
+    server_name: str = ""
+
+
+class OwnSourceSpec(Part, frozen=True, kw_only=True, tag="own"):
+    """An entry for an installed source; its `id` is its text. `server_name` as for a file."""
+
+    id: str
+    server_name: str = ""
+
+
+FindingSpec: TypeAlias = NameSpec | ServiceSpec | MembersFileSpec | OwnSourceSpec  # each finds upstreams
 
 
 class CheckSpec(Part, frozen=True, kw_only=True):
@@ -80,12 +113,13 @@ class EjectionSpec(Part, frozen=True, kw_only=True):
 
 
 class SupervisedPool(Part, frozen=True, kw_only=True):
-    """A pool's members, their checks and ejection rules. `max_inflight` is the cap of each upstream for all
-    workers together, 0 for no cap. `check` is None if there are no active checks."""
+    """A pool's members, and the entries in `names` that find further ones; their checks and ejection rules.
+    `max_inflight` is the cap of each upstream for all workers together, 0 for no cap. `check` is None if
+    there are no active checks."""
 
     name: str
     upstreams: tuple[UpstreamSpec, ...]
-    names: tuple[NameSpec, ...]
+    names: tuple[FindingSpec, ...]
     max_inflight: int
     check: CheckSpec | None
     ejection: EjectionSpec

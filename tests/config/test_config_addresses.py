@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancer.config.address import Address, parse_listen
-from balancer.config.upstream_spec import DnsSpec, Spec, UpstreamSpec, parse_upstream, refuse_duplicates
+from balancer.config.finding_specs import DnsSpec, FileSpec, OwnSpec, SrvSpec
+from balancer.config.upstream_spec import (
+    Spec,
+    UpstreamSpec,
+    parse_member,
+    parse_upstream,
+    refuse_duplicates,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,19 @@ from balancer.config.upstream_spec import DnsSpec, Spec, UpstreamSpec, parse_ups
         pytest.param("dns://app:8000?refresh=500ms&weight=2", DnsSpec("app", 8000, 2, 0.5), id="dns_options"),
         pytest.param("dns://app:8000?refresh=100ms", DnsSpec("app", 8000, 1, 0.1), id="refresh_shortest"),
         pytest.param("dns://app:8000?refresh=1h", DnsSpec("app", 8000, 1, 3600.0), id="refresh_longest"),
+        pytest.param("srv://_http._tcp.App.example./", SrvSpec("_http._tcp.app.example."), id="srv"),
+        pytest.param(
+            "SRV://app?refresh=5s&tls=true&backup=true&nameserver=10.0.0.53:8600",
+            SrvSpec("app", 5.0, True, True, "10.0.0.53:8600"),
+            id="srv_options",
+        ),
+        pytest.param(
+            "srv://a?nameserver=10.0.0.53", SrvSpec("a", nameserver="10.0.0.53:53"), id="srv_port_53"
+        ),
+        pytest.param("srv://a?nameserver=[0::1]:54", SrvSpec("a", nameserver="[::1]:54"), id="srv_ipv6"),
+        pytest.param("srv://a?nameserver=0::1", SrvSpec("a", nameserver="[::1]:53"), id="srv_bare_ipv6"),
+        pytest.param("file:///etc/members.yaml", FileSpec("/etc/members.yaml"), id="file"),
+        pytest.param("File:////Etc/a b", FileSpec("/Etc/a b"), id="file_as_it_is_written"),
         pytest.param("dns://app:8000?refresh=0.1239", DnsSpec("app", 8000, 1, 0.124), id="refresh_in_ms"),
     ],
 )
@@ -76,6 +96,21 @@ def test_an_upstream_is_parsed(text: str, expected: Spec) -> None:
         pytest.param(
             "http://app:80?refresh=2s", "which only dns:// takes; .* write dns://app:80$", id="refresh_no_dns"
         ),
+        pytest.param("srv://_http._tcp.app:80", "port, .* write srv://_http._tcp.app, or dns", id="srv_port"),
+        pytest.param("srv://10.0.0.2", "looks up an IP address; write 10.0.0.2:8000", id="srv_of_ipv4"),
+        pytest.param("srv://a b", "has no valid host name", id="srv_no_name"),
+        pytest.param("srv://a/b", "has no valid host name", id="srv_path"),
+        pytest.param("srv://a?weight=2", "has the option weight, which is in the records", id="srv_weight"),
+        pytest.param("srv://a?nameserver=ns1", r"not an IP address \(ns1\); write \?names", id="nameserver"),
+        pytest.param("srv://a?nameserver=1.2.3.4:0", "not an IP address", id="nameserver_port"),
+        pytest.param("srv:_http._tcp.app", "has no ://.*; write srv://_http._tcp.app$", id="srv_colon"),
+        pytest.param("dns://a:80?nameserver=1.2.3.4", "only srv:// takes; remove it", id="nameserver_of_dns"),
+        pytest.param("a:80?nameserver=1.2.3.4", "only srv:// takes; remove it", id="nameserver_of_one"),
+        pytest.param("file://etc/a", "no absolute path of a file; write file:///etc/", id="file_relative"),
+        pytest.param("file:/etc/a", "has no ://.*; write file:///etc/a$", id="file_one_slash"),
+        pytest.param("file:///etc/", "no absolute path of a file", id="file_folder"),
+        pytest.param("file:///a?backup=true", "has options, .*; write file:///a$", id="file_options"),
+        pytest.param("consul://web", "unknown scheme .* install the package", id="not_installed"),
         pytest.param("https://app:8000/api", "has a path; .* write https://app:8000", id="https_path"),
         pytest.param("app:8000?tls=true", "which only dns:// takes; write https://app:8000", id="tls_no_dns"),
         pytest.param("unix:/run/a.sock?tls=true", "tls, which only dns:// takes; remove", id="tls_of_unix"),
@@ -114,6 +149,8 @@ def test_an_invalid_upstream_is_refused(text: object, problem: str) -> None:
             r"names dns://app:80 twice; .* write dns://app:80\?weight=2",
             id="name_looked_up",
         ),
+        pytest.param(["file:///a", "file:///a"], "names file:///a twice; keep one", id="file"),
+        pytest.param(["srv://a", "srv://a?tls=true"], "names srv://a twice; keep one", id="service"),
         pytest.param(
             ["app:80", "dns://app:80"],
             "names app:80 with dns:// and without; keep dns://app:80 for .*, or app:80 for one upstream",
@@ -124,6 +161,36 @@ def test_an_invalid_upstream_is_refused(text: object, problem: str) -> None:
 def test_duplicate_upstreams_are_refused(texts: list[str], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         refuse_duplicates(tuple(parse_upstream(text) for text in texts))
+
+
+def test_an_entry_with_the_scheme_of_an_installed_source_is_taken_as_it_is() -> None:
+    text = "consul://me:x@web/a?tag=v2&weight=many"
+    spec = parse_upstream(f" CONSUL{text[6:]} ", lambda: {"consul"})
+    assert spec == OwnSpec(text)
+    assert (str(spec), spec.id) == (text, text)
+
+
+def test_no_installed_source_takes_a_scheme_of_ours() -> None:
+    assert parse_upstream("dns://app:80", lambda: {"dns", "http"}) == DnsSpec("app", 80)
+
+
+def test_a_file_beside_backups_may_list_regular_upstreams() -> None:
+    specs = (parse_upstream("app:80?backup=true"), parse_upstream("file:///a"))
+    assert refuse_duplicates(specs) == specs
+
+
+@pytest.mark.parametrize("text", ["app:80", "dns://app:80", "srv://a", "file:///a"])
+def test_a_member_from_elsewhere_has_an_address(text: str) -> None:
+    with pytest.raises(ValueError, match="has no IP address; names can be used only in UPSTREAMS"):
+        parse_member(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "domain"),
+    [("_http._tcp.app.example.", "app.example."), ("app", "app"), ("_http._tcp", "_tcp")],
+)
+def test_the_name_in_certificates_is_the_one_without_service_and_protocol(name: str, domain: str) -> None:
+    assert SrvSpec(name).domain == domain
 
 
 def test_backup_upstreams_alone_are_refused() -> None:
@@ -156,6 +223,7 @@ _REFRESHES = st.integers(100, 3_600_000).map(lambda milliseconds: milliseconds /
 @given(
     st.builds(UpstreamSpec, _HOSTS, _PORTS, _WEIGHTS, st.booleans(), st.booleans())
     | st.builds(DnsSpec, _NAMES, _PORTS, _WEIGHTS, _REFRESHES, st.booleans(), st.booleans())
+    | st.builds(SrvSpec, _NAMES, _REFRESHES, st.booleans(), st.booleans(), st.sampled_from(["", "[::1]:53"]))
 )
 def test_upstream_survives_a_round_trip(upstream: Spec) -> None:
     assert parse_upstream(str(upstream)) == upstream
@@ -230,6 +298,6 @@ def test_a_unix_socket_has_a_path_that_the_kernel_takes() -> None:
     assert spec == UpstreamSpec("unix:/run/app.sock", 0, 3)
     assert (spec.id, str(spec)) == ("unix:/run/app.sock", "unix:/run/app.sock?weight=3")
     assert parse_upstream("unix:///run/app.sock").id == spec.id
-    assert parse_upstream(f"unix:/{'x' * 106}").host.endswith("x")
+    assert parse_upstream(f"unix:/{'x' * 106}").id.endswith("x")
     with pytest.raises(ValueError, match="has a path of more than 107 bytes"):
         parse_upstream(f"unix:/{'x' * 107}")

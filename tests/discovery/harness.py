@@ -1,15 +1,20 @@
 """Shared by the tests of discovery: an instance's discovery on a fake loop, and a recording fleet."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from balancer.discovery.base import MemberSource
 from balancer.discovery.discovery import Discovery
 from balancer.discovery.lookup import Answer
 from balancer.discovery.member import Member
+from balancer.discovery.service_lookup import Services
 from tests.fakes.loop import FakeClock, FakeLoop
 from tests.fakes.resolver import FakeResolver
 
+ResultT = TypeVar("ResultT")
 NOT_KNOWN = Answer(problem="Name or service not known")
 
 
@@ -45,7 +50,7 @@ class FleetBook:
     def set_other_addresses(self, upstream: Replica, others: tuple[str, ...]) -> None:
         self.others[upstream.host] = others
 
-    def set_problem(self, pool: str, source: str, why: str) -> None:
+    def set_problem(self, pool: str, source: str, why: str, fails: str, works: str) -> None:
         self.problems[pool, source] = why
 
     def set_members(self, pool: str, source: str, members: Sequence[Member]) -> None:
@@ -53,6 +58,25 @@ class FleetBook:
             raise ValueError("broken")
         self.members[pool, source] = members
         self.told.append(members)
+
+
+class FakeThread:
+    """Calls at once; with `broken` there is no thread to call in, and with `hangs` it never returns."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.hangs = False
+
+    async def __call__(self, name: str, call: Callable[[], ResultT]) -> ResultT:
+        if self.broken:
+            raise RuntimeError("can't start new thread")
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        return call()
+
+
+def _none(url: str) -> MemberSource:
+    raise AssertionError(f"no source for {url}")
 
 
 class Harness:
@@ -63,10 +87,27 @@ class Harness:
         self.loop = FakeLoop(self.clock)  # type: ignore[abstract]  # it has what is used, not all of asyncio
         self.resolver = FakeResolver()
         self.fleet = FleetBook()
+        self.thread = FakeThread()
+        self.services: dict[str, Services] = {}  # by name
+        self.asked_at: list[tuple[str, str]] = []  # names of services, and nameservers
+        self.own: Callable[[str], MemberSource] = _none
         self.discovery: Discovery[Replica] = Discovery(
-            self.fleet, self.resolver, logging.getLogger("test"), self.clock
+            self.fleet,
+            self.resolver,
+            logging.getLogger("test"),
+            self.clock,
+            self.thread,
+            services=self._services,
+            build_own=self._build_own,
         )
         self._begin = self.loop.time()
+
+    def _services(self, name: str, nameserver: str) -> Services:
+        self.asked_at.append((name, nameserver))
+        return self.services[name]
+
+    def _build_own(self, url: str) -> MemberSource:
+        return self.own(url)
 
     def start(self) -> None:
         self.task = self.loop.create_task(self.discovery.run())

@@ -10,6 +10,7 @@ import pytest
 
 from balancer.config.loader import load
 from balancer.config.settings import Settings
+from balancer.config.upstream_spec import UpstreamSpec
 from balancer.policies import registry
 from balancer.runtime.blueprint import instance_spec
 from tests.fakes.messages import start_message
@@ -63,7 +64,7 @@ def test_the_example_from_nginx_is_the_same_in_both_forms(tmp_path: Path, page: 
     by_file = _loaded(tmp_path, file)
     assert by_file.model_dump(exclude={"config"}) == by_environment.model_dump(exclude={"config"})
     api = by_file.pools["api"]
-    assert [one.weight for one in api.upstreams] == [3, 3, 1]
+    assert [one.weight for one in api.upstreams if isinstance(one, UpstreamSpec)] == [3, 3, 1]
     assert (api.policy, api.keepalive.max_idle) == ("least_connections", 32)
     assert [(route.match.path_prefix, route.pool) for route in by_file.routes] == [
         (("/api/",), "api"),

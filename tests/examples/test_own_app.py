@@ -25,7 +25,7 @@ BALANCER, WEB = EXAMPLE["services"]["balancer"], EXAMPLE["services"]["web"]
 def test_the_settings_of_the_balancer_are_good() -> None:
     settings = load({name: str(value) for name, value in BALANCER["environment"].items()})
     assert settings.health_check.drain_status == 410
-    assert [str(upstream.host) for upstream in settings.upstreams] == ["web"]
+    assert [str(upstream) for upstream in settings.upstreams] == ["dns://web:8000"]
 
 
 @pytest.mark.parametrize("key", HARDENED)

@@ -2,11 +2,11 @@
 
 import pytest
 
+from balancer.config.file_watch import PATIENCE
 from balancer.config.pair_files import PairFiles
 from balancer.runtime.certificate_sources import ReadPair, Unusable, WatchPlan
 from balancer.runtime.certificates import Certificates
 from balancer.runtime.expiry import DAY
-from balancer.runtime.file_watch import PATIENCE
 from balancer.spec.tls import CertificateSpec
 from tests.runtime.test_certificates import SITE, Scene
 

@@ -8,6 +8,7 @@ import pytest
 
 from balancer.admin.view import CertificateView
 from balancer.config.file_stamps import Stamp
+from balancer.config.file_watch import PATIENCE
 from balancer.config.pair_files import PairFiles
 from balancer.runtime.certificate_process import ReadingError
 from balancer.runtime.certificate_sources import (
@@ -20,7 +21,6 @@ from balancer.runtime.certificate_sources import (
 )
 from balancer.runtime.certificates import SLOW_LOOK, Certificates
 from balancer.runtime.expiry import DAY
-from balancer.runtime.file_watch import PATIENCE
 from balancer.spec.tls import CertificateSpec
 from tests.fakes.loop import FakeClock
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from balancer.config.file_stamps import Stamp, stamps
+from balancer.config.file_watch import PATIENCE
 from balancer.config.loader import load_with_origins
 from balancer.messages import TlsUpdate, UpstreamTlsUpdate
 from balancer.policies import registry
 from balancer.runtime.certificate_reading import answer_to
 from balancer.runtime.certificate_sources import ReadAnswer, ReadRequest
-from balancer.runtime.file_watch import PATIENCE
 from balancer.runtime.live_tls import LiveTls
 from balancer.runtime.planning import plan
 from balancer.spec.tls import UpstreamTlsSpec

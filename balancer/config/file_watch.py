@@ -1,4 +1,4 @@
-"""Decides when changed files are read again (L7), and when it is reported that they cannot be used.
+"""Decides when changed files are read again (L1), and when it is reported that they cannot be used.
 
 Pure: stamps and time come with the calls. Programs that renew a certificate write its file and that of the
 key one after the other, so for a while they do not fit, or one of them is half written. That is reported only
@@ -33,6 +33,11 @@ class FileWatch:
     def not_read(self) -> None:
         """They could not be looked at, for a reason that is not theirs: they count as changed."""
         self._read_at = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether they could be used when they were last read."""
+        return not self.problem and self._waiting is None
 
     def good(self) -> bool:
         """They can be used. Returns whether a reported problem is over."""

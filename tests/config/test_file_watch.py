@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.config.file_stamps import Stamp, stamp, stamps
-from balancer.runtime.file_watch import PATIENCE, FileWatch
+from balancer.config.file_watch import PATIENCE, FileWatch
 
 
 def at(certificate: int, key: int) -> dict[str, Stamp]:

@@ -72,7 +72,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "rich": frozenset(["cli", "demo", "console"]),
     "httptools": frozenset(["http"]),
     "mypy_extensions": frozenset(["policies", "pools", "sticky", "connections", "proxy", "clients"]),
-    "msgspec": frozenset(["spec"]),
+    "msgspec": frozenset(["spec", "admin"]),
     "orjson": frozenset(["http", "telemetry", "admin", "config"]),
     "uvloop": frozenset(["runtime", "cli", "demo"]),
 }

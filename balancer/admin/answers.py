@@ -11,14 +11,20 @@ from balancer.admin.view import RefusedError
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SERVER = "balancer"
-MOST_BODY = 64 << 10  # bytes
+MOST_BODY = 1 << 20  # bytes; a settings file of thousands of upstreams
 BODY_TIMEOUT = 10.0  # seconds
 
 
-def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """`data` as JSON; dataclasses become objects."""
+def answer(
+    data: object, status: int = 200, headers: Mapping[str, str] | None = None, *, revision: int | None = None
+) -> web.Response:
+    """`data` as JSON; dataclasses become objects. `revision`, of what operators have set, goes into ETag: it
+    must have been read before `data`, lest a change in between is overwritten later."""
     body = orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE)
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+    made = web.Response(body=body, status=status, headers=headers, content_type="application/json")
+    if revision is not None:
+        made.headers["ETag"] = f'"{revision}"'
+    return made
 
 
 class BadRequestError(Exception):
@@ -27,6 +33,18 @@ class BadRequestError(Exception):
 
 class NotFoundError(Exception):
     """The resource does not exist: one sentence that lists what does."""
+
+
+class GoneError(NotFoundError):
+    """What a client wants to remove is not there: for a client that tries again, that is done."""
+
+
+class StaleError(Exception):
+    """What operators have set is not what the client has seen: `revision` is the present one."""
+
+    def __init__(self, sentence: str, revision: int) -> None:
+        super().__init__(sentence)
+        self.revision = revision
 
 
 class LateBodyError(Exception):
@@ -100,6 +118,11 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return error(str(problem), 400)
     except RefusedError as problem:
         return error(str(problem), 409)
+    except StaleError as problem:
+        stale = {"error": str(problem), "revision": problem.revision}
+        return answer(stale, 412, revision=problem.revision)
+    except GoneError as problem:
+        return error(str(problem), 404, result="gone")
     except NotFoundError as problem:
         return error(str(problem), 404)
     except web.HTTPMethodNotAllowed as problem:
@@ -125,14 +148,3 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 async def name_server(request: web.Request, response: web.StreamResponse) -> None:
     """Set Server, so that it does not reveal the library and its version."""
     response.headers["Server"] = SERVER
-
-
-def json_object(body: bytes, example: str) -> dict[str, Any]:
-    """The JSON object in `body`, which has at least one field; `example` is one for the client."""
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        given = None
-    if not isinstance(given, dict) or not given:
-        raise BadRequestError(f"the body has the wrong form; write {example}")
-    return given

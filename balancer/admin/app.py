@@ -1,23 +1,12 @@
-"""The admin application (L6): one table of routes, one file of handlers per resource."""
+"""The admin application (L6): its routes are the table in `operations`, its handlers a file per resource."""
 
 from aiohttp import web
 
-from balancer.admin import (
-    answers,
-    certificates,
-    config,
-    events,
-    failures,
-    guard,
-    index,
-    metrics,
-    pools,
-    probes,
-    reload,
-    routes,
-)
+from balancer.admin import answers, events, guard
 from balancer.admin.hosts import Hosts
 from balancer.admin.keys import HOSTS, INSTANCE, TOKEN, VIA
+from balancer.admin.openapi import DOCUMENT, Document
+from balancer.admin.operations import OPERATIONS
 from balancer.admin.view import Instance
 
 
@@ -40,29 +29,14 @@ def build_app(
     app[VIA] = via
     app[INSTANCE] = instance
     app[TOKEN] = token
+    app[DOCUMENT] = Document(OPERATIONS)
+    # GET also allows HEAD.
     app.add_routes(
         [
-            web.get("/", index.overview),
-            web.get("/healthz", probes.healthz),
-            web.get("/readyz", probes.readyz),
-            web.get("/metrics", metrics.scrape),
-            web.get("/api/pools", pools.list_pools),
-            web.get("/api/pools/{pool}", pools.one_pool),
-            web.get("/api/pools/{pool}/upstreams", pools.list_upstreams),
-            web.get("/api/pools/{pool}/upstreams/{id}", pools.one_upstream),
-            web.post("/api/pools/{pool}/upstreams", pools.add_upstream),
-            web.delete("/api/pools/{pool}/upstreams/{id}", pools.remove_upstream),
-            web.patch("/api/pools/{pool}/upstreams/{id}", pools.change_upstream),
-            web.get("/api/routes", routes.list_routes),
-            web.patch("/api/routes/{route}", routes.change_route),
-            web.get("/api/routes/{route}/split", routes.one_split),
-            web.patch("/api/routes/{route}/split", routes.change_split),
-            web.get("/api/certificates", certificates.list_certificates),
-            web.get("/api/events", events.list_events),
-            web.get("/api/failures", failures.list_failures),
-            web.get("/api/config", config.show),
-            web.post("/api/reload", reload.reload),
-            web.post("/api/replace", reload.replace),
+            web.get(one.path, one.handler)
+            if one.method == "GET"
+            else web.route(one.method, one.path, one.handler)
+            for one in OPERATIONS
         ]
     )
     app.on_response_prepare.append(answers.name_server)

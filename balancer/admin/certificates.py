@@ -4,8 +4,9 @@ from aiohttp import web
 
 from balancer.admin.answers import answer
 from balancer.admin.keys import INSTANCE
+from balancer.admin.replies import Certificates
 
 
 async def list_certificates(request: web.Request) -> web.Response:
-    """`{"certificates": [...]}`, the default first; see `CertificateView` for the fields."""
-    return answer({"certificates": request.app[INSTANCE].certificates()})
+    """All certificates, the default first."""
+    return answer(Certificates(request.app[INSTANCE].certificates()))

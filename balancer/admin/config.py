@@ -4,15 +4,14 @@ from aiohttp import web
 
 from balancer.admin.answers import Query, answer
 from balancer.admin.keys import INSTANCE
+from balancer.admin.replies import Config
 
 
-async def show(request: web.Request) -> web.Response:
-    """`{"settings": {...}, "origins": {"timeouts.connect": "environment", ...}, "live_changes": [...]}`;
-    `?format=yaml` returns a settings file, with the live changes that such a file can express."""
+async def show_config(request: web.Request) -> web.Response:
+    """All settings; `?format=yaml` returns a settings file, with the live changes that it can express."""
     instance = request.app[INSTANCE]
-    config = instance.config
+    config, revision = instance.config, instance.revision
     if Query(request, "format").choice("format", "json", "yaml") == "yaml":
-        return web.Response(text=config.yaml, content_type="application/yaml", charset="utf-8")
-    return answer(
-        {"settings": config.settings, "origins": config.origins, "live_changes": instance.live_changes()}
-    )
+        tag = {"ETag": f'"{revision}"'}
+        return web.Response(text=config.yaml, content_type="application/yaml", charset="utf-8", headers=tag)
+    return answer(Config(config.settings, config.origins, instance.live_changes()), revision=revision)

@@ -6,13 +6,14 @@ from aiohttp import web
 
 from balancer.admin.answers import Query, answer
 from balancer.admin.keys import INSTANCE
+from balancer.admin.replies import Events, EventView
 from balancer.admin.view import moment
 
 MOST_WAIT = 60.0
 
 
 async def list_events(request: web.Request) -> web.Response:
-    """`{"started": TIME, "last": REVISION, "events": [...]}`, oldest first: those after `?after=REVISION`.
+    """The events after `?after=REVISION`, oldest first.
 
     If there are none yet, `&wait=SECONDS` waits for one. Revisions restart with each instance, whose start is
     `started`; a reader that is ahead of the log has seen another instance and is answered at once.
@@ -22,13 +23,8 @@ async def list_events(request: web.Request) -> web.Response:
     instance = request.app[INSTANCE]
     log = instance.events
     events = await log.wait(after, wait if after <= log.last else 0.0)
-    return answer(
-        {
-            "started": moment(instance.started),
-            "last": log.last,
-            "events": [{**asdict(event), "time": moment(event.time)} for event in events],
-        }
-    )
+    shown = [EventView(**{**asdict(event), "time": moment(event.time)}) for event in events]
+    return answer(Events(moment(instance.started), log.last, shown))
 
 
 async def let_go(app: web.Application) -> None:

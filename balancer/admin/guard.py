@@ -85,11 +85,6 @@ def _has_token(request: web.Request, token: str) -> bool:
     )
 
 
-def who(request: web.Request) -> str:
-    """Who asks, for the log."""
-    return f"API ({request.remote})"
-
-
 def why_not_local(request: web.Request) -> str | None:
     """Why the request may not come from a program on this machine; None if it does.
 

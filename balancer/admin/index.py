@@ -23,8 +23,9 @@ balancer {__version__} ({build.kind()})
 /api/config                            the effective settings; ?format=yaml: as a settings file
 /api/reload                            POST {{}} takes up changed settings; {{"dry_run": true}} only compares
 /api/replace                           POST {{}} starts the program anew, on the same sockets
+/api/openapi.json                      all of this as an OpenAPI document
 
-In a shell: balancer status, balancer events --follow, balancer drain UPSTREAM
+In a shell: balancer status, balancer top, balancer events --follow, balancer drain UPSTREAM
 """
 
 

@@ -1,101 +1,95 @@
 """`/api/pools` (L6): the state of pools and upstreams, and changes to upstreams."""
 
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
+from msgspec import UNSET
 
-from balancer.admin.answers import BadRequestError, NotFoundError, answer, body_of, json_object
+from balancer.admin.answers import GoneError, NotFoundError, answer, body_of
+from balancer.admin.bodies import NewUpstream, UpstreamPatch, decoded
+from balancer.admin.changing import make
 from balancer.admin.keys import INSTANCE
+from balancer.admin.replies import Pools, Upstreams
 from balancer.admin.view import Change, PoolView, UpstreamView
-from balancer.config.upstream_spec import MAX_WEIGHT
 from balancer.telemetry.columns import BUCKETS
-from balancer.upstreams.state import AdminState
 
-ADMIN_STATES = tuple(state.value for state in AdminState)
 _MOST_NAMES = 20  # listed in a message
-_TAKES = ("admin_state", "weight")
-_NEW_EXAMPLE = '{"upstream": "10.0.0.9:8000"}'
-_EXAMPLE = '{"admin_state": "draining"} or {"weight": 3}'
 
 
 async def list_pools(request: web.Request) -> web.Response:
-    """`{"first_byte_bounds": [seconds...], "pools": [...]}`; see `PoolView` for the fields."""
-    pools = await request.app[INSTANCE].pools()
-    return answer({"first_byte_bounds": BUCKETS, "pools": pools})
+    """All pools."""
+    instance = request.app[INSTANCE]
+    revision = instance.revision
+    return answer(Pools(BUCKETS, await instance.pools()), revision=revision)
 
 
 async def one_pool(request: web.Request) -> web.Response:
     """One element of `pools`."""
-    return answer(await _asked_pool(request))
+    revision = request.app[INSTANCE].revision
+    return answer(await _asked_pool(request), revision=revision)
 
 
 async def list_upstreams(request: web.Request) -> web.Response:
-    """`{"upstreams": [...]}` of one pool."""
+    """The upstreams of one pool."""
+    revision = request.app[INSTANCE].revision
     pool = await _asked_pool(request)
-    return answer({"upstreams": pool.upstreams})
+    return answer(Upstreams(pool.upstreams), revision=revision)
 
 
 async def one_upstream(request: web.Request) -> web.Response:
     """One element of `upstreams`."""
-    return answer(_asked_upstream(request))
+    return answer(_asked_upstream(request), revision=request.app[INSTANCE].revision)
 
 
 async def change_upstream(request: web.Request) -> web.Response:
-    """`{"admin_state": "draining", "weight": 3}`, either or both; answers with the changed upstream."""
-    change = _change(await body_of(request))
-    _asked_upstream(request)
-    request.app[INSTANCE].change(request.match_info["pool"], request.match_info["id"], change)
-    return answer(_asked_upstream(request))
+    """Change the admin state, the weight, or both; answers with the upstream as it is now."""
+    change = _change(decoded(await body_of(request), UpstreamPatch))
+    pool, upstream = _asked_name(request), _asked_upstream(request).id
+    instance = request.app[INSTANCE]
+    wish = f"sets {upstream} of pool {pool} to {_in_words(change)}"
+    made = make(request, pool, upstream, wish, lambda by: instance.change(pool, upstream, change, by))
+    return answer(instance.upstream(pool, upstream), revision=made.revision)
 
 
 async def add_upstream(request: web.Request) -> web.Response:
-    """`{"upstream": "10.0.0.9:8000?weight=2"}`; answers with the upstream, and its path in Location."""
-    pool = _asked_name(request)
-    given = _fields(await body_of(request), ("upstream",), _NEW_EXAMPLE)["upstream"]
-    if not isinstance(given, str):
-        raise BadRequestError(f"upstream {given!r} is not text; write {_NEW_EXAMPLE}")
-    instance = request.app[INSTANCE]
-    added = instance.add(pool, given)
-    where = {"Location": f"/api/pools/{pool}/upstreams/{quote(added)}"}
-    return answer(instance.upstream(pool, added), 201, where)
+    """Add an upstream; answers with it, and its path in Location: 201 if it is new, 200 if it was there."""
+    new = decoded(await body_of(request), NewUpstream)
+    pool, instance = _asked_name(request), request.app[INSTANCE]
+    added = ""
+
+    def add(by: str) -> None:
+        nonlocal added
+        added = instance.add(pool, new.upstream, by)
+
+    made = make(request, pool, None, f"adds {new.upstream} to pool {pool}", add)
+    where = {"Location": f"/api/pools/{pool}/upstreams/{quote(added, safe='')}"}
+    status = 201 if made.changed else 200
+    return answer(instance.upstream(pool, added), status, where, revision=made.revision)
 
 
 async def remove_upstream(request: web.Request) -> web.Response:
-    """Remove an upstream; answers with its last state."""
-    upstream = _asked_upstream(request)
-    request.app[INSTANCE].remove(request.match_info["pool"], upstream.id)
-    return answer(upstream)
+    """Remove an upstream; answers with its last state, or 404 with `"result": "gone"` if there is none."""
+    pool, instance = _asked_name(request), request.app[INSTANCE]
+    try:
+        upstream = _asked_upstream(request)
+    except NotFoundError as error:
+        raise GoneError(str(error)) from None
+    wish = f"removes {upstream.id} from pool {pool}"
+    made = make(request, pool, upstream.id, wish, lambda by: instance.remove(pool, upstream.id, by))
+    return answer(upstream, revision=made.revision)
 
 
-def _fields(body: bytes, known: tuple[str, ...], example: str) -> dict[str, Any]:
-    """The JSON object in `body`: at least one field, and known ones only."""
-    given = json_object(body, example)
-    for name in given:
-        if name not in known:
-            raise BadRequestError(f"unknown field {name!r}; known: {', '.join(known)}")
-    return given
-
-
-def _change(body: bytes) -> Change:
-    given = _fields(body, _TAKES, _EXAMPLE)
+def _change(patch: UpstreamPatch) -> Change:
     return Change(
-        _admin_state(given["admin_state"]) if "admin_state" in given else None,
-        _weight(given["weight"]) if "weight" in given else None,
+        None if patch.admin_state is UNSET else patch.admin_state,
+        None if patch.weight is UNSET else patch.weight,
     )
 
 
-def _admin_state(value: Any) -> str:
-    if value not in ADMIN_STATES:
-        raise BadRequestError(f"admin_state {value!r} is not known; write {', '.join(ADMIN_STATES)}")
-    return str(value)
-
-
-def _weight(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_WEIGHT:
-        raise BadRequestError(f"weight {value!r} is not a whole number from 1 to {MAX_WEIGHT}")
-    return value
+def _in_words(change: Change) -> str:
+    words = [] if change.admin_state is None else [str(change.admin_state)]
+    return " and ".join(words if change.weight is None else [*words, f"weight {change.weight}"])
 
 
 def _asked_upstream(request: web.Request) -> UpstreamView:

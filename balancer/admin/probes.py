@@ -4,11 +4,12 @@ from aiohttp import web
 
 from balancer.admin.answers import Query, answer
 from balancer.admin.keys import INSTANCE
+from balancer.admin.replies import Alive, Unready
 
 
 async def healthz(request: web.Request) -> web.Response:
     """200 while the supervisor's event loop is running."""
-    return answer({"status": "ok"})
+    return answer(Alive("ok"))
 
 
 async def readyz(request: web.Request) -> web.Response:
@@ -19,5 +20,5 @@ async def readyz(request: web.Request) -> web.Response:
     strict = Query(request, "strict").choice("strict", "0", "1") == "1"
     reasons = request.app[INSTANCE].unready(strict)
     if reasons:
-        return answer({"status": "not ready", "reasons": reasons}, status=503)
-    return answer({"status": "ready"})
+        return answer(Unready("not ready", reasons), status=503)
+    return answer(Alive("ready"))

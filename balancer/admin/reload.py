@@ -2,49 +2,46 @@
 
 from typing import Any
 
-import orjson
+import msgspec
 from aiohttp import web
 
 from balancer.admin.answers import BadRequestError, answer, body_of, error
-from balancer.admin.guard import who
+from balancer.admin.bodies import ReloadOrder
+from balancer.admin.changing import caller
 from balancer.admin.keys import INSTANCE
 from balancer.admin.view import NotReloadedError
 
-_EXAMPLE = '{}, {"dry_run": true}, or {"dry_run": true, "settings": "upstreams: app1:8000"}'
+_UNPROCESSABLE, _CONFLICT = 422, 409
 
 
-async def reload(request: web.Request) -> web.Response:
+async def reload_settings(request: web.Request) -> web.Response:
     """`{}`: take up what has changed. `{"dry_run": true}`: only say what would. With `settings`, the text of
     a settings file, that is looked at instead of the present one. See `ReloadView`."""
-    given = _given(await body_of(request))
-    dry_run, text = given.get("dry_run", False), given.get("settings")
-    if not isinstance(dry_run, bool) or not (text is None or isinstance(text, str)):
-        raise BadRequestError(f"the body has the wrong form; write {_EXAMPLE}")
-    if text is not None and not dry_run:
+    order = _order(await body_of(request))
+    if order.settings is not None and not order.dry_run:
         raise BadRequestError(
             "settings from a request are not taken up, as they would be gone at the next start; write "
             'them to the settings file, or set "dry_run": true'
         )
+    instance = request.app[INSTANCE]
     try:
-        view = await request.app[INSTANCE].reload(who(request), dry_run=dry_run, text=text)
+        view = await instance.reload(caller(request), dry_run=order.dry_run, text=order.settings)
     except NotReloadedError as problem:
-        status = 422 if problem.result == "refused" else 409
+        status = _UNPROCESSABLE if problem.result == "refused" else _CONFLICT
         return error(str(problem), status, result=problem.result, problems=problem.problems)
     return answer(view)
 
 
-async def replace(request: web.Request) -> web.Response:
-    """`{}`: start the program anew on the same sockets, and finish once it serves. See `ReplaceView`."""
-    if _given(await body_of(request)):
+async def replace_program(request: web.Request) -> web.Response:
+    """Start the program anew on the same sockets, and finish once it serves. See `ReplaceView`."""
+    body: Any = await body_of(request)
+    if body.strip() not in (b"", b"{}"):
         raise BadRequestError("the body has the wrong form; write {}")
-    return answer(await request.app[INSTANCE].replace(who(request)))
+    return answer(await request.app[INSTANCE].replace(caller(request)))
 
 
-def _given(body: bytes) -> dict[str, Any]:
+def _order(body: bytes) -> ReloadOrder:
     try:
-        given = orjson.loads(body) if body.strip() else {}
-    except orjson.JSONDecodeError:
-        given = None
-    if not isinstance(given, dict) or not given.keys() <= {"dry_run", "settings"}:
-        raise BadRequestError(f"the body has the wrong form; write {_EXAMPLE}")
-    return given
+        return msgspec.json.decode(body.strip() or b"{}", type=ReloadOrder)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequestError(f"the body has the wrong form; write {ReloadOrder.EXAMPLE}") from None

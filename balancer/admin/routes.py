@@ -3,41 +3,44 @@
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from balancer.admin.answers import BadRequestError, NotFoundError, answer, body_of, json_object
+from balancer.admin.answers import BadRequestError, NotFoundError, answer, body_of
+from balancer.admin.bodies import Gate, RoutePatch, Share, decoded, json_object
+from balancer.admin.changing import make
 from balancer.admin.keys import INSTANCE
+from balancer.admin.replies import Routes, SplitView
 from balancer.admin.view import GateWish, RouteView
+from balancer.config.shares import MOST_WEIGHT, in_words
 from balancer.telemetry.columns import BUCKETS
 
-_READ_ONLY = '{"read_only": 60}'
 _GATE = '{"hold": 600, "abort_if": "errors>+0.5%,p95>1.3x"}'
 _EXAMPLE = '{"stable": 50, "canary": 50}'
 
 
 async def list_routes(request: web.Request) -> web.Response:
-    """`{"bounds": [seconds...], "routes": [...]}`; see `RouteView` for the fields."""
-    return answer({"bounds": BUCKETS, "routes": await request.app[INSTANCE].routes()})
+    """All routes."""
+    instance = request.app[INSTANCE]
+    revision = instance.revision
+    return answer(Routes(BUCKETS, await instance.routes()), revision=revision)
 
 
 async def change_route(request: web.Request) -> web.Response:
-    """`{"read_only": 60}`: for so many seconds other methods than GET, HEAD and OPTIONS get 503; 0 ends it.
-    Answers with the route."""
-    given = json_object(await body_of(request), _READ_ONLY)
-    seconds = given.get("read_only")
-    if given.keys() != {"read_only"} or isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise BadRequestError(f"the body has the wrong form; write {_READ_ONLY}")
-    route = await _asked(request)
-    request.app[INSTANCE].set_read_only(route.name, float(seconds))
-    return answer(await _asked(request))
+    """For so many seconds other methods than GET, HEAD and OPTIONS get 503; 0 ends it. Answers with the
+    route."""
+    seconds = decoded(await body_of(request), RoutePatch).read_only
+    name = (await _asked(request)).name
+    wish = f"lets route {name} serve {f'no changes for {seconds:g} s' if seconds else 'changes'}"
+    instance = request.app[INSTANCE]
+    made = make(request, "", None, wish, lambda by: instance.set_read_only(name, seconds, by))
+    return answer(await _asked(request), revision=made.revision)
 
 
 async def one_split(request: web.Request) -> web.Response:
-    """`{"route": "web", "weights": {"stable": 90, "canary": 10}, "gate": null, "last_gate": null}`; see
-    `GateView` and `GateEnd`."""
-    route = await _asked(request)
-    weights = {side.pool: side.weight for side in route.sides}
-    return answer({"route": route.name, "weights": weights, "gate": route.gate, "last_gate": route.last_gate})
+    """The weights of a route, and what they must hold."""
+    revision = request.app[INSTANCE].revision
+    return answer(_split(await _asked(request)), revision=revision)
 
 
 async def change_split(request: web.Request) -> web.Response:
@@ -52,19 +55,24 @@ async def change_split(request: web.Request) -> web.Response:
         given = given["weights"]
     _refuse_unknown(given, [side.pool for side in route.sides] if route.split else given, _EXAMPLE)
     weights = {pool: _weight(pool, value) for pool, value in given.items()}
-    request.app[INSTANCE].split(route.name, weights, gate)
-    return await one_split(request)
+    wish = f"splits route {route.name} {in_words(weights)}"
+    if gate is not None:
+        wish += f", back if {gate.abort_if} within {gate.hold:g} s"
+    instance = request.app[INSTANCE]
+    made = make(request, "", None, wish, lambda by: instance.split(route.name, weights, gate, by))
+    return answer(_split(await _asked(request)), revision=made.revision)
+
+
+def _split(route: RouteView) -> SplitView:
+    weights = {side.pool: side.weight for side in route.sides}
+    return SplitView(route.name, weights, route.gate, route.last_gate)
 
 
 def _gate(given: Any) -> GateWish | None:
     if given is None:
         return None
-    if not isinstance(given, dict) or given.keys() != {"hold", "abort_if"}:
-        raise BadRequestError(f"the gate has the wrong form; write {_GATE}")
-    hold, abort_if = given["hold"], given["abort_if"]
-    if isinstance(hold, bool) or not isinstance(hold, int | float) or not isinstance(abort_if, str):
-        raise BadRequestError(f"the gate has the wrong form; write {_GATE}")
-    return GateWish(float(hold), abort_if)
+    gate = _converted(given, Gate, f"the gate has the wrong form; write {_GATE}")
+    return GateWish(gate.hold, gate.abort_if)
 
 
 def _refuse_unknown(given: Collection[str], known: Collection[str], example: str) -> None:
@@ -76,9 +84,16 @@ def _refuse_unknown(given: Collection[str], known: Collection[str], example: str
 
 
 def _weight(pool: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BadRequestError(f"the weight of {pool} is not a whole number; write {_EXAMPLE}")
-    return value
+    wrong = f"the weight of {pool} is not a whole number from 0 to {MOST_WEIGHT}; write {_EXAMPLE}"
+    weight: int = _converted(value, Share, wrong)
+    return weight
+
+
+def _converted(value: Any, kind: Any, wrong: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise BadRequestError(wrong) from None
 
 
 async def _asked(request: web.Request) -> RouteView:

@@ -9,6 +9,8 @@ from balancer.config.exported import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
 from balancer.telemetry.events import EventLog
 
+MOST_READ_ONLY = 3600.0  # seconds for which a route may serve no changes
+
 
 @dataclass(frozen=True, slots=True)
 class CheckView:
@@ -138,6 +140,8 @@ class LiveChange:
     admin_state: str | None
     weight: int | None
     added: bool  # it is not in the settings at all
+    by: str  # who has made the last change
+    at: str  # and when, ISO 8601 in UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,8 @@ class SplitChange:
 
     route: str
     weights: dict[str, int]
+    by: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +284,21 @@ class Instance(Protocol):
     def config(self) -> Exported:
         """The effective settings."""
 
-    def change(self, pool: str, upstream: str, change: Change) -> None:
+    @property
+    def revision(self) -> int:
+        """Of what operators have set: each of their changes raises it, health and traffic do not."""
+
+    def audit(self, pool: str, upstream: str | None, by: str, text: str) -> None:
+        """Record what the operator `by` has asked for, and how it went. `pool` is "" for a route."""
+
+    def change(self, pool: str, upstream: str, change: Change, by: str) -> None:
         """Apply the operator's change. Raises LookupError if the upstream does not exist any more."""
 
-    def add(self, pool: str, upstream: str) -> str:
-        """Add an upstream, written like an entry of UPSTREAMS; returns its id. Raises RefusedError."""
+    def add(self, pool: str, upstream: str, by: str) -> str:
+        """Add an upstream, written like an entry of UPSTREAMS; returns its id. If it is there already, with
+        these options, nothing changes. Raises RefusedError."""
 
-    def remove(self, pool: str, upstream: str) -> None:
+    def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an added upstream. Raises RefusedError for others, KeyError if it does not exist."""
 
     def live_changes(self) -> Sequence[LiveChange | SplitChange]:
@@ -293,10 +307,10 @@ class Instance(Protocol):
     async def routes(self) -> list[RouteView]:
         """All routes; sums the stats segment, in a thread."""
 
-    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None) -> None:
+    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None, by: str) -> None:
         """Divide a route's requests otherwise from now on. Raises RefusedError."""
 
-    def set_read_only(self, route: str, seconds: float) -> None:
+    def set_read_only(self, route: str, seconds: float, by: str) -> None:
         """Serve no changes on a route for `seconds`; 0 ends it. Raises RefusedError."""
 
     async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:

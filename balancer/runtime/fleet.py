@@ -299,6 +299,11 @@ class Fleet:
         self._say(kind, "", None, None, text)
         return self.revision
 
+    def audit(self, pool: str, upstream: str | None, by: str, text: str) -> None:
+        """Record what `by` has asked for, and how it went."""
+        self._log.info("audit: %s", text)
+        self._say("audit", pool, upstream, OPERATOR, text, by)
+
     # --- a reload
 
     def open_pool(self, pool: PoolState) -> None:
@@ -363,6 +368,8 @@ class Fleet:
             self._say(transition.kind, pool.name, None, None, transition.text)
         self._updates.changed(pool)
 
-    def _say(self, kind: str, pool: str, upstream: str | None, cause: str | None, text: str) -> None:
+    def _say(
+        self, kind: str, pool: str, upstream: str | None, cause: str | None, text: str, by: str | None = None
+    ) -> None:
         self.revision += 1
-        self._events.append(Event(self.revision, self._clock.wall(), kind, pool, upstream, cause, text))
+        self._events.append(Event(self.revision, self._clock.wall(), kind, pool, upstream, cause, text, by))

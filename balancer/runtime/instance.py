@@ -155,7 +155,7 @@ class Instance:
         self._config = config
         self._certificates = certificates
         self._acme = acme
-        self._operator = Operator(fleet, routes.splits)
+        self._operator = Operator(fleet, routes.splits, routes.readonly, clock)
         self._routes = routes
         self.started = clock.wall()
         self.stopping = False
@@ -189,17 +189,26 @@ class Instance:
         """The effective settings; their YAML includes the operator's changes."""
         return self._operator.exported(self._config)
 
-    def change(self, pool: str, upstream: str, change: Change) -> None:
+    @property
+    def revision(self) -> int:
+        """Of what operators have set."""
+        return self._operator.revision
+
+    def audit(self, pool: str, upstream: str | None, by: str, text: str) -> None:
+        """Record what an operator has asked for."""
+        self._fleet.audit(pool, upstream, by, text)
+
+    def change(self, pool: str, upstream: str, change: Change, by: str) -> None:
         """Apply the operator's change to an upstream."""
-        self._operator.change(pool, upstream, change)
+        self._operator.change(pool, upstream, change, by)
 
-    def add(self, pool: str, upstream: str) -> str:
+    def add(self, pool: str, upstream: str, by: str) -> str:
         """Add an upstream; returns its id."""
-        return self._operator.add(pool, upstream)
+        return self._operator.add(pool, upstream, by)
 
-    def remove(self, pool: str, upstream: str) -> None:
+    def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an upstream that was added."""
-        self._operator.remove(pool, upstream)
+        self._operator.remove(pool, upstream, by)
 
     async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`; `text` is that of a settings file to
@@ -229,13 +238,13 @@ class Instance:
         """All routes with the counts of their sides."""
         return await asyncio.to_thread(self._routes.counted, self._routes.now())
 
-    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None) -> None:
+    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None, by: str) -> None:
         """Divide a route's requests otherwise."""
-        self._operator.split(route, weights, gate)
+        self._operator.split(route, weights, gate, by)
 
-    def set_read_only(self, route: str, seconds: float) -> None:
+    def set_read_only(self, route: str, seconds: float, by: str) -> None:
         """Serve no changes on a route for a while."""
-        self._routes.readonly.set(route, seconds)
+        self._operator.set_read_only(route, seconds)
 
     def unready(self, strict: bool = False) -> list[str]:
         """Why the instance should get no traffic; `strict`: also if a pool has no eligible upstream."""

@@ -7,48 +7,78 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from balancer.admin.view import Change, GateWish, LiveChange, RefusedError, SplitChange
+from balancer.admin.view import Change, GateWish, LiveChange, RefusedError, SplitChange, moment
+from balancer.clock import Clock
 from balancer.config.exported import Exported, as_file
 from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_member, parse_upstream
 from balancer.discovery.member import Member
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import API, UpstreamState
 from balancer.upstreams.state import AdminState, in_words
 
 
 class Operator:
-    """Applies the operator's changes, and lists the present ones."""
+    """Applies the operator's changes, and lists the present ones. `by` is who asks for a change.
 
-    def __init__(self, fleet: Fleet, splits: Splits) -> None:
+    A change that finds everything as it wants it does nothing, and leaves the revision as it is.
+    """
+
+    def __init__(self, fleet: Fleet, splits: Splits, readonly: ReadonlyRoutes, clock: Clock) -> None:
         self._fleet = fleet
         self._splits = splits
+        self._readonly = readonly
+        self._clock = clock
+        self._revision = 0
+        splits.taken_back = self.changed
 
-    def change(self, pool: str, upstream: str, change: Change) -> None:
+    @property
+    def revision(self) -> int:
+        """Of what operators have set; it begins with 0 at the start of the instance."""
+        return self._revision
+
+    def changed(self) -> None:
+        """What operators have set is not as before: raise the revision."""
+        self._revision += 1
+
+    def change(self, pool: str, upstream: str, change: Change, by: str) -> None:
         """Apply a change to the fleet. Raises KeyError if the upstream does not exist any more."""
         found = self._fleet.pools[pool].upstreams[upstream]
+        before = found.weight, found.wanted
         if change.weight is not None:
             self._fleet.set_weight(found, change.weight)
         if change.admin_state is not None:
             self._fleet.set_admin_state(found, AdminState(change.admin_state))
+        if (found.weight, found.wanted) != before:
+            self._mark(found, by)
 
-    def add(self, pool: str, text: str) -> str:
-        """Add the upstream that `text`, an entry of UPSTREAMS, names; returns its id. Raises RefusedError."""
+    def _mark(self, upstream: UpstreamState, by: str) -> None:
+        upstream.changed_by, upstream.changed_at = by, self._clock.wall()
+        self.changed()
+
+    def add(self, pool: str, text: str, by: str) -> str:
+        """Add the upstream that `text`, an entry of UPSTREAMS, names; returns its id. If it is there already,
+        with these options, nothing changes. Raises RefusedError."""
         try:
             spec = parse_member(text)
         except ValueError as error:
             raise RefusedError(f"{text!r} {error}") from None
-        if spec.id in self._fleet.pools[pool].upstreams:
-            raise RefusedError(f"pool {pool} has {spec.id} already; PATCH changes it")
+        upstreams = self._fleet.pools[pool].upstreams
+        if (there := upstreams.get(spec.id)) is not None:
+            if (now := _as_entry(there)) != spec:
+                raise RefusedError(f"pool {pool} has {spec.id} already, as {now}; PATCH changes its weight")
+            return spec.id
         if why := self._fleet.circles.why_not(spec.host, spec.port):
             raise RefusedError(f"{text!r} {why}")
         server_name = self._fleet.pools[pool].spec.tls.name_of(spec.host) if spec.tls else ""
         member = Member(spec.id, spec.host, spec.port, spec.weight, spec.host, spec.backup, server_name)
         if not self._fleet.add(pool, member):
             raise RefusedError(f"there is no room for {spec.id}: the instance is at its limit of upstreams")
+        self._mark(upstreams[spec.id], by)
         return spec.id
 
-    def remove(self, pool: str, upstream: str) -> None:
+    def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an upstream. Raises RefusedError if `add` did not add it, KeyError if there is none."""
         found = self._fleet.pools[pool].upstreams[upstream]
         if found.source != API:
@@ -57,10 +87,17 @@ class Operator:
                 f'{upstream} comes from {whose}; PATCH {{"admin_state": "maintenance"}} takes it out'
             )
         self._fleet.remove(found)
+        self.changed()
 
-    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None = None) -> None:
+    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None, by: str) -> None:
         """Divide a route's requests otherwise. Raises RefusedError."""
-        self._splits.set(route, weights, gate)
+        if self._splits.set(route, weights, gate, by):
+            self.changed()
+
+    def set_read_only(self, route: str, seconds: float) -> None:
+        """Serve no changes on a route for a while; 0 ends it. Raises RefusedError."""
+        if self._readonly.set(route, seconds):
+            self.changed()
 
     def live_changes(self) -> list[LiveChange | SplitChange]:
         """The differences from the settings."""
@@ -107,11 +144,15 @@ class Operator:
             for spec in specs
         ]
         added = [one for one in self._fleet.upstreams() if one.source == API and one.pool == pool]
-        settings["upstreams"] += [
-            str(UpstreamSpec(one.host, one.port, one.weight, one.backup, bool(one.server_name)))
-            for one in added
-        ]
+        settings["upstreams"] += [str(_as_entry(one)) for one in added]
         return {(pool, spec.id) for spec in specs} | {(pool, one.id) for one in added}
+
+
+def _as_entry(upstream: UpstreamState) -> UpstreamSpec:
+    """As it would be written in the settings."""
+    return UpstreamSpec(
+        upstream.host, upstream.port, upstream.weight, upstream.backup, bool(upstream.server_name)
+    )
 
 
 def _is_changed(upstream: UpstreamState) -> bool:
@@ -130,6 +171,8 @@ def _difference(upstream: UpstreamState) -> LiveChange:
         admin_state=None if active else upstream.wanted,
         weight=None if same else upstream.weight,
         added=upstream.source == API,
+        by=upstream.changed_by,
+        at=moment(upstream.changed_at),
     )
 
 

@@ -6,11 +6,9 @@ For a moment in which data must not change, such as a switch between two databas
 import logging
 from collections.abc import Callable, Iterable
 
-from balancer.admin.view import RefusedError
+from balancer.admin.view import MOST_READ_ONLY, RefusedError
 from balancer.clock import Clock
 from balancer.messages import ReadOnly
-
-MOST_SECONDS = 3600.0
 
 
 class ReadonlyRoutes:
@@ -40,20 +38,21 @@ class ReadonlyRoutes:
         for route in self._until.keys() - self._routes:
             del self._until[route]
 
-    def set(self, route: str, seconds: float) -> None:
-        """From now on, and for `seconds`; 0 ends it. Raises RefusedError."""
+    def set(self, route: str, seconds: float) -> bool:
+        """From now on, and for `seconds`; 0 ends it. Returns whether that changes anything. Raises
+        RefusedError."""
         if route not in self._routes:
             raise RefusedError(f"there is no route {route}")
-        if not 0 <= seconds <= MOST_SECONDS:
-            raise RefusedError(f"the time is not from 0 to {MOST_SECONDS:g} seconds")
+        if not 0 <= seconds <= MOST_READ_ONLY:
+            raise RefusedError(f"the time is not from 0 to {MOST_READ_ONLY:g} seconds")
         if not seconds:
-            self._end(route, "operator request")
-            return
+            return self._end(route, "operator request")
         until = self._clock.monotonic_ns() + round(seconds * 1e9)
         self._until[route] = until
         self._say(f"route {route} is read-only for {seconds:g} s: operator request")
         self._broadcast(ReadOnly(route=route, until_ns=until))
         self._call_later(seconds, lambda: self._is_over(route, until))
+        return True
 
     def left(self, route: str) -> float:
         """Seconds that it still lasts, 0 if it is not read-only."""
@@ -67,10 +66,13 @@ class ReadonlyRoutes:
         if self._until.get(route) == until:  # else it was set again
             self._end(route, "its time is over")
 
-    def _end(self, route: str, why: str) -> None:
-        if self._until.pop(route, None) is not None:
-            self._say(f"route {route} serves changes again: {why}")
-            self._broadcast(ReadOnly(route=route, until_ns=0))
+    def _end(self, route: str, why: str) -> bool:
+        """Whether it was read-only."""
+        if self._until.pop(route, None) is None:
+            return False
+        self._say(f"route {route} serves changes again: {why}")
+        self._broadcast(ReadOnly(route=route, until_ns=0))
+        return True
 
     def _say(self, text: str) -> None:
         self._log.info("%s", text)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from balancer.admin.view import GateEnd, GateView, GateWish, RefusedError, SplitChange
+from balancer.admin.view import GateEnd, GateView, GateWish, RefusedError, SplitChange, moment
 from balancer.clock import Clock
 from balancer.config.shares import MOST_WEIGHT, in_words
 from balancer.messages import SplitUpdate
@@ -27,6 +27,8 @@ class _Divided:
     gates: int = 0  # so far
     back_to: dict[str, int] = field(default_factory=dict)
     last_gate: GateEnd | None = None
+    changed_by: str = ""  # who has set the present weights
+    changed_at: float = 0.0  # seconds since the epoch
 
     @property
     def settings(self) -> dict[str, int]:
@@ -68,6 +70,12 @@ def _gate(route: str, before: Mapping[str, int], after: Mapping[str, int], wish:
     return Gate(grown, conditions, wish.hold)
 
 
+def _is_same_watch(now: Gate | None, wanted: Gate | None) -> bool:
+    if now is None or wanted is None:
+        return now is wanted
+    return (now.hold, now.conditions) == (wanted.hold, wanted.conditions)
+
+
 def _of_the_watch(wish: GateWish | None, back_to: Mapping[str, int], is_watched: bool) -> str:
     """What a change means for the watch; `is_watched`: the weights before it were still being watched."""
     if wish is None:
@@ -97,6 +105,7 @@ class Splits:
         self._tally = tally
         self._clock = clock
         self._log = log
+        self.taken_back: Callable[[], None] = lambda: None  # called when a breach has brought weights back
         self._divided = {
             spec.name: _Divided(spec, _weights(spec)) for spec in routes if spec.split is not None
         }
@@ -136,8 +145,9 @@ class Splits:
         divided = self._divided.get(route)
         return None if divided is None else divided.last_gate
 
-    def set(self, route: str, weights: Mapping[str, int], wish: GateWish | None = None) -> None:
-        """The operator sets these weights; those of other sides stay. Raises RefusedError."""
+    def set(self, route: str, weights: Mapping[str, int], wish: GateWish | None = None, by: str = "") -> bool:
+        """The operator `by` sets these weights; those of other sides stay. Returns whether that changes
+        anything: the same weights with the same watch do not. Raises RefusedError."""
         divided = self._divided.get(route)
         if divided is None:
             known = ", ".join(self._divided) or "none"
@@ -157,8 +167,8 @@ class Splits:
         before, is_watched = divided.weights, divided.gate is not None
         back_to = divided.back_to if is_watched else before
         gate = None if wish is None else _gate(route, back_to, after, wish)
-        if after == before and gate is None and not is_watched:
-            return
+        if after == before and _is_same_watch(divided.gate, gate):
+            return False
         if is_watched:
             divided.end("replaced", f"an operator has set {in_words(after)} meanwhile")
         if gate is not None:
@@ -168,6 +178,8 @@ class Splits:
             self._tell(f"route {route} keeps {in_words(after)}: {why}")
         else:
             self._change(divided, after, why)
+        divided.changed_by, divided.changed_at = by, self._clock.wall()
+        return True
 
     def look(self) -> None:
         """Judge the changes that are being watched; call it every LOOK seconds."""
@@ -181,6 +193,8 @@ class Splits:
             if verdict is Verdict.BREACHED:
                 divided.end("breached", why)
                 self._change(divided, divided.back_to, why, level=logging.WARNING)
+                divided.changed_by, divided.changed_at = "a breach of its gate", self._clock.wall()
+                self.taken_back()
             else:
                 divided.end("held")
                 self._tell(f"route {name} has held {in_words(divided.weights)} for its time")
@@ -203,7 +217,7 @@ class Splits:
     def changes(self) -> list[SplitChange]:
         """The differences from the settings."""
         return [
-            SplitChange(name, one.weights)
+            SplitChange(name, one.weights, one.changed_by, moment(one.changed_at))
             for name, one in self._divided.items()
             if one.weights != one.settings
         ]

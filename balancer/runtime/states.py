@@ -44,6 +44,8 @@ class UpstreamState:
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     told: bool = False  # all workers have got it since it was added
     settings_weight: int = 0  # from the settings, or from discovery
+    changed_by: str = ""  # the operator who has last changed it, "" if none has
+    changed_at: float = 0.0  # seconds since the epoch
 
     def __post_init__(self) -> None:
         self.settings_weight = self.weight

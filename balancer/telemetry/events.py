@@ -21,7 +21,7 @@ _revision: Final = attrgetter("revision")
 class Event:
     """One change of state. `kind` is `ejected`, `probation`, `readmitted`, `ejection_skipped`, `draining`,
     `active`, `added`, `removed`, `address`, `unresolved`, `resolved`, `backup`, `backup_over`, `panic`,
-    `panic_over`, `overload`, `overload_over`, `loop`, `split`, `read_only`,
+    `panic_over`, `overload`, `overload_over`, `loop`, `split`, `read_only`, `audit`,
     `certificate`, `certificate_refused` or `certificate_expiry`.
     """
 
@@ -32,6 +32,7 @@ class Event:
     upstream: str | None  # None if it concerns the whole pool
     cause: str | None
     text: str  # one sentence for people
+    by: str | None = None  # who asked for it, if it is an operator's change (`audit`)
 
 
 class EventLog:

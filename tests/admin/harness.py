@@ -22,6 +22,7 @@ from balancer.admin.view import (
     RouteView,
     SideView,
     UpstreamView,
+    moment,
 )
 from balancer.config.exported import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
@@ -59,7 +60,15 @@ FAILURE = {
     "time": 784111777.25,
     "status": 502,
     "reason": "connect_refused",
+    "source": "upstream",
+    "detail": "",
+    "client": "10.0.0.99",
+    "method": "GET",
     "target": "/",
+    "host": "shop.example",
+    "route": "default",
+    "pool": "default",
+    "request_id": None,
     "attempts": [{"upstream": "app1:8000", "failure": "connect_refused", "detail": ""}],
 }
 
@@ -85,6 +94,8 @@ class FakeInstance:
         self.read_only = 0.0
         self.gate: GateWish | None = None
         self.weights = {"stable": 90, "canary": 10}
+        self.revision = 7
+        self.audits: list[tuple[str, str | None, str, str]] = []
         self.reasons: list[str] = []
         self.strict_reasons: list[str] = []
 
@@ -105,23 +116,32 @@ class FakeInstance:
             raise RefusedError(self.refusal)
         return ReplaceView(4711, 0.5)
 
-    def change(self, pool: str, upstream: str, change: Change) -> None:
+    def audit(self, pool: str, upstream: str | None, by: str, text: str) -> None:
+        self.audits.append((pool, upstream, by, text))
+
+    def _make(self) -> None:
+        if self.refusal:
+            raise RefusedError(self.refusal)
+        self.revision += 1
+
+    def change(self, pool: str, upstream: str, change: Change, by: str) -> None:
+        self._make()
         self.changes.append((pool, upstream, change))
 
-    def add(self, pool: str, upstream: str) -> str:
-        if self.refusal:
-            raise RefusedError(self.refusal)
-        self.added.append((pool, upstream))
+    def add(self, pool: str, upstream: str, by: str) -> str:
+        if (pool, upstream) not in self.added:
+            self._make()
+            self.added.append((pool, upstream))
         return UPSTREAM.id
 
-    def remove(self, pool: str, upstream: str) -> None:
-        if self.refusal:
-            raise RefusedError(self.refusal)
+    def remove(self, pool: str, upstream: str, by: str) -> None:
+        self._make()
         self.removed.append((pool, upstream))
 
     def live_changes(self) -> Sequence[LiveChange]:
         return [
-            LiveChange(pool, one, each.admin_state, each.weight, False) for pool, one, each in self.changes
+            LiveChange(pool, one, each.admin_state, each.weight, False, "10.0.0.9", moment(self.started))
+            for pool, one, each in self.changes
         ]
 
     def names(self) -> Mapping[str, Collection[str]]:
@@ -153,14 +173,12 @@ class FakeInstance:
             )
         ]
 
-    def set_read_only(self, route: str, seconds: float) -> None:
-        if self.refusal:
-            raise RefusedError(self.refusal)
+    def set_read_only(self, route: str, seconds: float, by: str) -> None:
+        self._make()
         self.read_only = seconds
 
-    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None) -> None:
-        if self.refusal:
-            raise RefusedError(self.refusal)
+    def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None, by: str) -> None:
+        self._make()
         self.gate = gate
         self.weights |= weights
 

@@ -378,5 +378,8 @@ async def test_a_route_may_be_read_only(client: AdminClient, instance: FakeInsta
     for wrong in wrong_ones:
         assert (await client.patch("/api/routes/web", json=wrong)).status == 400
     assert (await client.patch("/api/routes/x", json={"read_only": 1})).status == 404
-    instance.refusal = "the time is not from 0 to 3600 seconds"
-    assert (await client.patch("/api/routes/web", json={"read_only": 9999})).status == 409
+    response = await client.patch("/api/routes/web", json={"read_only": 9999})
+    assert response.status == 400
+    assert "is not a number of seconds from 0 to 3600" in (await response.json())["error"]
+    instance.refusal = "there is no route web"
+    assert (await client.patch("/api/routes/web", json={"read_only": 1})).status == 409

@@ -33,6 +33,7 @@ async def test_events_are_shown_with_time_kind_and_cause(client: AdminClient, in
                 "upstream": "app1:8000",
                 "cause": "active_check",
                 "text": "app1 is ejected.",
+                "by": None,
             }
         ],
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from balancer.messages import ReadOnly, SplitUpdate
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.gate import Tally
+from balancer.runtime.operator import Operator
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.splits import Splits
@@ -46,6 +47,11 @@ def splits(routes: Sequence[RouteSpec] = (), notes: FakeNotes | None = None) -> 
         clock=notes.clock,
         log=log,
     )
+
+
+def operator(fleet: Fleet, split: Splits | None = None, clock: FakeClock | None = None) -> Operator:
+    """The operator of a fleet."""
+    return Operator(fleet, split or splits(), readonly(), clock or FakeClock())
 
 
 def route_counts(fleet: Fleet, ledger: Ledger, routes: Sequence[RouteSpec] = ()) -> RouteCounts:

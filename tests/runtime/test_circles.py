@@ -8,9 +8,8 @@ from balancer.config.address import Address
 from balancer.config.ourselves import Ourselves, OwnListener
 from balancer.discovery.member import Member
 from balancer.proxy.loops import TOLD_EVERY
-from balancer.runtime.operator import Operator
 from balancer.telemetry.segment import Segment
-from tests.fakes.splits import splits
+from tests.fakes.splits import operator
 from tests.runtime.fleet_harness import DNS, Harness, member
 
 OURS = "10.0.0.5"  # a member there is at port 8000, as all are
@@ -98,9 +97,9 @@ def test_a_name_that_lists_only_this_balancer_at_the_start_is_an_error(harness: 
 @pytest.mark.parametrize("text", [f"{OURS}:8000?weight=2", "127.0.0.1:8000", "0.0.0.0:8000", f"{OURS}:9901"])
 def test_the_api_refuses_to_add_this_balancer(harness: Harness, text: str) -> None:
     with pytest.raises(RefusedError, match=r"is where .* listens \((ADMIN_)?LISTEN "):
-        Operator(harness.fleet, splits()).add("default", text)
+        operator(harness.fleet).add("default", text, "alice")
     assert len(harness.pool.upstreams) == 2
-    assert Operator(harness.fleet, splits()).add("default", f"{OURS}:8001") == f"{OURS}:8001"
+    assert operator(harness.fleet).add("default", f"{OURS}:8001", "alice") == f"{OURS}:8001"
 
 
 def test_loops_are_logged_once_a_minute_for_all_workers(

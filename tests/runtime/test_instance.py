@@ -261,14 +261,14 @@ def calls_of_a_change(upstreams: int) -> int:
             nonlocal calls
             calls += event in ("call", "c_call")
 
-        instance.add("default", "10.9.9.8:8000")  # one-time work
+        instance.add("default", "10.9.9.8:8000", "alice")  # one-time work
         sys.setprofile(count)
         try:
-            added = instance.add("default", "10.9.9.9:8000")
+            added = instance.add("default", "10.9.9.9:8000", "alice")
             instance.upstream("default", added)
-            instance.change("default", added, Change(weight=3))
+            instance.change("default", added, Change(weight=3), "alice")
             harness.pool.upstreams[added].told = True  # the workers hear of it together with other changes
-            instance.remove("default", added)
+            instance.remove("default", added, "alice")
         finally:
             sys.setprofile(None)
         return calls

@@ -9,11 +9,10 @@ from balancer.config.loader import load
 from balancer.messages import SplitUpdate
 from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.gate import Tally
-from balancer.runtime.operator import Operator
 from balancer.runtime.splits import Splits
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry.columns import BUCKETS
-from tests.fakes.splits import FakeNotes, splits
+from tests.fakes.splits import FakeNotes, operator, splits
 from tests.runtime.fleet_harness import Harness
 
 ENVIRON = {
@@ -60,9 +59,9 @@ def test_the_same_weights_are_no_change() -> None:
 def test_a_new_worker_gets_the_weights_that_are_not_those_of_the_settings() -> None:
     split = made(FakeNotes())
     assert split.updates() == ()
-    split.set("stable-canary", {"stable": 0})
+    split.set("stable-canary", {"stable": 0}, by="alice")
     assert [update.weights for update in split.updates()] == [{"stable": 0, "canary": 10}]
-    assert split.changes() == [SplitChange("stable-canary", {"stable": 0, "canary": 10})]
+    assert split.changes() == [SplitChange("stable-canary", {"stable": 0, "canary": 10}, "alice", AT)]
     split.set("stable-canary", {"stable": 90})
     assert (split.updates(), split.changes()) == ((), [])
 
@@ -87,16 +86,31 @@ def test_an_impossible_change_is_refused(route: str, weights: dict[str, int], te
 
 def test_the_exported_file_has_the_present_weights(harness: Harness) -> None:
     tree = load(ENVIRON).model_dump(mode="json", exclude={"config"})
-    operator = Operator(harness.fleet, made(FakeNotes()))
-    operator.split("stable-canary", {"stable": 1, "canary": 3})
-    file = yaml.safe_load(operator.exported(Exported(tree, {}, as_file(tree))).yaml)
+    changes = operator(harness.fleet, made(FakeNotes()))
+    changes.split("stable-canary", {"stable": 1, "canary": 3}, None, "alice")
+    file = yaml.safe_load(changes.exported(Exported(tree, {}, as_file(tree))).yaml)
     assert [route.get("split") for route in file["routes"]] == [None, {"sides": {"stable": 1, "canary": 3}}]
     assert tree["routes"][1]["split"] == {"sides": {"stable": 90, "canary": 10}}
+
+
+def test_a_breach_is_a_change_of_what_operators_have_set(harness: Harness) -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    changes = operator(harness.fleet, split)
+    changes.split("stable-canary", {"canary": 90}, WISH, "alice")
+    assert changes.revision == 1
+    notes.tallies = {"stable": counted(0, 0), "canary": counted(0, 0)}
+    split.look()
+    notes.clock.advance(0.5)
+    notes.tallies = {"stable": counted(500, 1), "canary": counted(500, 100)}
+    split.look()
+    assert changes.revision == 2
 
 
 # --- gates
 
 WISH = GateWish(hold=10.0, abort_if="errors>+0.5%")
+AT = "1994-11-06T08:49:37.000Z"
 
 
 def counted(requests: int, errors: int) -> Tally:
@@ -153,7 +167,7 @@ def test_a_new_change_ends_the_watch_and_that_is_noted() -> None:
     assert notes.texts[-1].endswith("(before: stable 90, canary 90): operator request; no longer watched")
 
 
-@pytest.mark.parametrize("second", [{"stable": 10, "canary": 90}, {"canary": 50}, {"canary": 30}])
+@pytest.mark.parametrize("second", [{"stable": 10, "canary": 90}, {"canary": 60}, {"canary": 30}])
 def test_a_second_watched_change_is_taken_back_to_the_last_weights_that_have_held(
     second: dict[str, int],
 ) -> None:
@@ -173,6 +187,17 @@ def test_a_second_watched_change_is_taken_back_to_the_last_weights_that_have_hel
     notes.tallies = {"stable": counted(500, 1), "canary": counted(500, 100)}
     split.look()
     assert split.weights("stable-canary") == {"stable": 90, "canary": 10}
+
+
+def test_the_same_watched_change_again_changes_nothing() -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    assert split.set("stable-canary", {"canary": 50}, WISH)
+    assert not split.set("stable-canary", {"canary": 50}, WISH)
+    gate = split.gate("stable-canary")
+    assert gate is not None
+    assert (gate.number, len(notes.texts)) == (1, 1)
+    assert split.set("stable-canary", {"canary": 50}, GateWish(20.0, WISH.abort_if))
 
 
 def test_after_a_watch_that_has_ended_a_new_one_has_the_present_weights_to_go_back_to() -> None:

@@ -69,6 +69,7 @@ class NoOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Share = Annotated[int, Meta(ge=0, le=MOST_SHARE)]  # the weight of a side
+Shares = Annotated[dict[str, Share], Meta(min_length=1)]  # by pool
 
 
 class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +82,7 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SplitPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """New weights of sides, by pool, that are taken back at a breach of the gate."""
 
-    weights: dict[str, Share]
+    weights: Shares
     gate: Gate | None = None
 
 

@@ -14,8 +14,9 @@ OPERATOR = "X-Operator"
 IF_MATCH = "If-Match"
 LONGEST_NAME = 64  # characters
 _LONGEST_WISH = 200
-_TAGS = re.compile(r'\s*(?:(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*|\Z))+')  # RFC 9110 section 8.8.3
-_TAG = re.compile(r'(?:W/)?"[^"]*"')
+_TAG = r'(?:W/)?"[!#-~]*"'  # RFC 9110 section 8.8.3
+TAGS = rf"^(\*|{_TAG}(, *{_TAG})*)$"
+_ONE_TAG, _TAGS = re.compile(_TAG), re.compile(TAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +65,13 @@ def is_met(wanted: Sequence[str], revision: int) -> bool:
     revision (RFC 9110 section 13.1.1). Raises BadRequestError."""
     if not wanted:
         return True
-    text = ", ".join(wanted)
-    if text.strip() == "*":
-        return True
+    text = ", ".join(field.strip() for field in wanted)
     if _TAGS.fullmatch(text) is None:
         raise BadRequestError(
             f"{IF_MATCH}: {readable(text, LONGEST_NAME)} is not a list of tags; write "
             f'{IF_MATCH}: "{revision}", which is the ETag of an answer'
         )
-    return f'"{revision}"' in _TAG.findall(text)
+    return text == "*" or f'"{revision}"' in _ONE_TAG.findall(text)
 
 
 def caller(request: web.Request) -> str:

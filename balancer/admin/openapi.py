@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from balancer import __version__
-from balancer.admin.changing import IF_MATCH, LONGEST_NAME, OPERATOR
+from balancer.admin.changing import IF_MATCH, LONGEST_NAME, OPERATOR, TAGS
 from balancer.admin.guard import JSON
 from balancer.admin.operation import Operation
 from balancer.admin.replies import ALSO, Refusal, Stale
@@ -89,16 +89,21 @@ class _Schemas:
         """The schema of a type."""
         (schema,), found = msgspec.json.schema_components((kind,), ref_template=_REF)
         for name, component in found.items():
-            if "properties" in component and "additionalProperties" not in component:
-                _complete(component)
+            _complete(component)
             self.components[name] = component
         return schema
 
 
-def _complete(answer: dict[str, Any]) -> None:
-    """Answers have all fields, also those with a default where they are made."""
-    answer["required"] = list(answer["properties"])
-    for field in answer["properties"].values():
+def _complete(component: dict[str, Any]) -> None:
+    """Say what msgspec does not know: answers have all fields, also those with a default where they are made,
+    and bodies have at least one."""
+    if "properties" not in component:
+        return
+    if component.get("additionalProperties") is False:
+        component["minProperties"] = 1
+        return
+    component["required"] = list(component["properties"])
+    for field in component["properties"].values():
         field.pop("default", None)
 
 
@@ -124,7 +129,7 @@ def _parameters(one: Operation) -> Iterator[dict[str, Any]]:
     for query in one.query:
         yield {"name": query.name, "in": "query", "description": query.says, "schema": query.schema}
     if one.is_change:
-        tags = {"type": "string", "examples": ['"17"', "*"]}
+        tags = {"type": "string", "pattern": TAGS, "examples": ['"17"', "*"]}
         yield {"name": IF_MATCH, "in": "header", "description": "The ETag of an answer", "schema": tags}
         who = {"type": "string", "description": f"{LONGEST_NAME} characters of it are shown in events"}
         yield {
@@ -153,6 +158,4 @@ def _content(one: Operation, kind: Any, schemas: _Schemas) -> dict[str, Any]:
     if isinstance(kind, str):
         return {kind: {"schema": _TEXT}}
     content: dict[str, Any] = {JSON: {"schema": schemas.of(kind)}}
-    for media_type in one.or_text:
-        content[media_type] = {"schema": _TEXT}
-    return content
+    return content | {form: {"schema": {"type": "object"}} for form in one.or_else}

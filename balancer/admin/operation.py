@@ -23,7 +23,7 @@ class Parameter:
 class Operation:
     """A method on a path.
 
-    `answers` is the record in the body of a 200, or a media type; `or_text` are the media types of its other
+    `answers` is the record in the body of a 200, or a media type; `or_else` are the media types of its other
     forms, and `also` further answers by status. `takes` are the forms of the body. `refuses` are the statuses
     of refusals besides those that any request can get.
     With `is_conditional` answers have the revision of what operators have set in ETag, and a change takes it
@@ -39,7 +39,7 @@ class Operation:
     takes: tuple[Any, ...] = ()
     refuses: tuple[int, ...] = ()
     also: Mapping[int, Any] = field(default_factory=dict)
-    or_text: tuple[str, ...] = ()
+    or_else: tuple[str, ...] = ()
     is_conditional: bool = False
 
     @property

@@ -21,7 +21,7 @@ from balancer.admin.bodies import (
     NoOrder,
     ReloadOrder,
     RoutePatch,
-    Share,
+    Shares,
     SplitPatch,
     UpstreamPatch,
 )
@@ -109,7 +109,7 @@ OPERATIONS = (
         routes.change_split,
         "Changes the weights of a split route",
         replies.SplitView,
-        takes=(dict[str, Share], SplitPatch),
+        takes=(Shares, SplitPatch),
     ),
     _get(
         "/api/certificates",
@@ -127,7 +127,7 @@ OPERATIONS = (
         "The settings in force, and what operators have changed since",
         replies.Config,
         query=(_FORMAT,),
-        or_text=("application/yaml",),
+        or_else=("application/yaml",),
     ),
     Operation(
         "POST",

@@ -1,4 +1,4 @@
-"""The command `balancer` (L7): run (default), check, route, demo, policies, and those in `console.commands`.
+"""The command `balancer` (L7): run (default), check, route, demo, policies, and those in `console`.
 
 Each command imports what it needs itself: settings and policies take 0.2 s, which --version and --help save.
 
@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from balancer import __version__, build
-from balancer.console.commands import COMMANDS
+from balancer.console import change_commands, commands
 from balancer.console.options import ConfigFile, console
 from balancer.errors import OperatorError, SettingsError
 from balancer.runtime.start import start
@@ -146,7 +146,7 @@ def demo(
     raise typer.Exit(run_demo(load))
 
 
-for _command in COMMANDS:
+for _command in (*commands.COMMANDS, *change_commands.COMMANDS):
     app.command()(_command)
 
 

@@ -21,7 +21,7 @@ _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUT
 
 COMMANDS = (
     *("run", "check", "route", "demo", "policies", "status", "events", "split", "readonly"),
-    *("drain", "maintenance", "activate"),
+    *("add", "remove", "weight", "drain", "maintenance", "activate", "reload", "diff"),
 )
 
 

@@ -1,22 +1,17 @@
-"""The commands' client of the admin API (L7): finds the running balancer's listener, and sends requests."""
+"""The commands' client of the admin API (L7): sends requests to the admin listener of an instance."""
 
 import http.client
 import json
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
-from ipaddress import ip_address
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from balancer.config.address import Address, join_host_port, parse_listen, split_host_port
-from balancer.config.sources import read_file
-from balancer.config.token import read_token
-from balancer.errors import OperatorError, SettingsError
+from balancer.console.places import Place
+from balancer.errors import OperatorError
 
-PORT = 9901
 PATIENCE = 5.0  # seconds
 _LONGEST_QUOTE = 200
-_LAST_PORT = 65535
+_MADE = (http.client.OK, http.client.CREATED)
 
 
 class UnreachableError(OperatorError):
@@ -27,119 +22,64 @@ class NotABalancerError(OperatorError):
     """Something answers at this address, but not like a balancer of this version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Host and port to connect to for the admin API."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return join_host_port(self.host, self.port)
-
-
-def find_admin(named: str | None, environ: Mapping[str, str], config_file: str | None) -> Place:
-    """The place that `--admin` names, else that of a balancer with this environment and file."""
-    if named is not None:
-        return _parse(named)
-    setting, value = "BALANCER_ADMIN_LISTEN", environ.get("BALANCER_ADMIN_LISTEN", "").strip()
-    name = config_file or environ.get("BALANCER_CONFIG", "").strip()
-    if not value and name:
-        reading = read_file(name, "--config" if config_file else "BALANCER_CONFIG")
-        if reading.unreadable:
-            raise SettingsError(reading.problems)
-        setting, value = f"{name}: admin_listen", reading.tree.get("admin_listen", "")
-    if not value:
-        return Place("127.0.0.1", PORT)
-    try:
-        return _reachable(parse_listen(value, f"127.0.0.1:{PORT}"), setting)
-    except ValueError as error:
-        raise OperatorError(f"{setting}: {json.dumps(value, default=str)} {error}") from None
-
-
-def _parse(named: str) -> Place:
-    if named.startswith("https://"):
-        raise OperatorError(
-            f'--admin: "{named}" asks for TLS, which the admin API does not speak; write http://'
-        )
-    try:
-        host, port = split_host_port(named.removeprefix("http://").rstrip("/"))
-    except ValueError:
-        host, port = "", None
-    if port is not None and not 0 < port <= _LAST_PORT:
-        raise OperatorError(f'--admin: "{named}" has a port that is not from 1 to {_LAST_PORT}')
-    if not host:
-        raise OperatorError(f'--admin: "{named}" is not host:port; write 127.0.0.1:{PORT}')
-    return Place(host, PORT if port is None else port)
-
-
-def _reachable(address: Address, setting: str) -> Place:
-    if not address.port:
-        raise OperatorError(
-            f"{setting}: {address} means any free port; the balancer's log has the port that it "
-            "took: use --admin 127.0.0.1:PORT"
-        )
-    ip = ip_address(address.host)
-    if not ip.is_unspecified:
-        return Place(address.host, address.port)
-    return Place("127.0.0.1" if ip.version == 4 else "::1", address.port)
-
-
-def find_token(environ: Mapping[str, str], config_file: str | None) -> str:
-    """The token of a balancer with this environment and file, "" if it has none."""
-    tree: Mapping[str, Any] = {}
-    name = config_file or environ.get("BALANCER_CONFIG", "").strip()
-    if name:
-        tree = read_file(name, "--config" if config_file else "BALANCER_CONFIG").tree
-    token = environ.get("BALANCER_ADMIN_TOKEN", "").strip()
-    file = environ.get("BALANCER_ADMIN_TOKEN_FILE", "").strip()
-    if not token and not file:
-        token, file = str(tree.get("admin_token") or ""), str(tree.get("admin_token_file") or "")
-    return read_token(token, file)
-
-
 class AdminClient:
-    """Sends requests to one instance, each on its own connection. `token` is sent only with changes."""
+    """Sends requests to one instance, each on its own connection. `token`, and the `operator` who asks, go
+    only with changes."""
 
-    def __init__(self, place: Place, token: str = "") -> None:
+    def __init__(self, place: Place, token: str = "", operator: str = "") -> None:
         self.place = place
         self._token = token
+        self._operator = operator
 
     def get(self, target: str, field: str, patience: float = PATIENCE) -> Mapping[str, Any]:
         """The JSON object in the answer, which must have `field`. `patience` is the timeout in seconds.
 
         Raises UnreachableError or NotABalancerError with one plain sentence.
         """
-        return self._ask("GET", target, None, field, patience)
+        return self.ask("GET", target, None, field, patience=patience)[1]
 
     def patch(self, target: str, change: Mapping[str, Any], field: str) -> Mapping[str, Any]:
         """Make a change; otherwise like `get`."""
-        return self._ask("PATCH", target, json.dumps(change), field, PATIENCE)
+        return self.ask("PATCH", target, change, field)[1]
 
-    def _ask(
-        self, method: str, target: str, body: str | None, field: str, patience: float
-    ) -> Mapping[str, Any]:
-        headers = {"Host": str(self.place)}
-        if body is not None:
+    def ask(
+        self,
+        method: str,
+        target: str,
+        body: Mapping[str, Any] | None,
+        field: str,
+        *,
+        results: Collection[str] = (),
+        patience: float = PATIENCE,
+    ) -> tuple[int, Mapping[str, Any]]:
+        """Status and JSON object in the answer: one with `field`, or, if a change was not made, with one
+        of `results` as its `result`. Otherwise like `get`."""
+        headers: dict[str, str | bytes] = {"Host": str(self.place)}
+        if method != "GET":
             headers["Content-Type"] = "application/json"
+            if self._operator:
+                headers["X-Operator"] = self._operator.encode()
             if self._token:
                 headers["Authorization"] = f"Bearer {self._token}"
+        text = None if body is None else json.dumps(body)
         connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=patience)
         try:
-            connection.request(method, target, body, headers)
+            connection.request(method, target, text, headers)
             response = connection.getresponse()
-            status, text = response.status, response.read()
+            status, content = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise self._explained(error, patience) from None
         finally:
             connection.close()
         try:
-            answer = json.loads(text)
+            answer = json.loads(content)
         except ValueError:
             answer = None
-        if status != http.client.OK or not isinstance(answer, dict) or field not in answer:
-            raise NotABalancerError(self._surprise(method, target, status, answer))
-        return answer
+        if isinstance(answer, dict):
+            is_made = status in _MADE and field in answer
+            if is_made or (status not in _MADE and answer.get("result") in results):
+                return status, answer
+        raise NotABalancerError(self._surprise(method, target, status, answer))
 
     def _explained(self, error: OSError | http.client.HTTPException, patience: float) -> OperatorError:
         place = self.place

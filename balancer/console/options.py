@@ -1,6 +1,9 @@
 """Options that several commands have, and the console they print to (L7)."""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -14,6 +17,16 @@ Admin = Annotated[
     typer.Option(
         metavar="HOST:PORT",
         help="Admin listener of the running balancer. If unset, ADMIN_LISTEN of the settings here.",
+        show_default=False,
+    ),
+]
+Admins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--admin",
+        metavar="HOST:PORT",
+        help="Admin listener of the running balancer; several with commas, or repeated, or "
+        "dns://NAME:9901 for all addresses of a name. If unset, ADMIN_LISTEN of the settings here.",
         show_default=False,
     ),
 ]
@@ -36,3 +49,12 @@ def console(stderr: bool = False) -> Console:
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _WIDTH_OF_A_PIPE
     return made
+
+
+@contextmanager
+def quiet_interrupt() -> Iterator[None]:
+    """Exit without a traceback on Ctrl-C: it is the normal way to end a command that runs for ever."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None

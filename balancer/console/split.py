@@ -1,7 +1,7 @@
 """`balancer split` (L7): the sides of a split route beside each other, and their weights."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from balancer.console.client import AdminClient
+from balancer.console.everywhere import everywhere
 from balancer.console.sides import Answer, errors_cell, fitted, gate_in_words, of_class, quantile_cells
 from balancer.errors import OperatorError
 
@@ -54,8 +55,8 @@ class SplitCommand:
         self._sleep = sleep
         self._gate = 0  # the number of the gate that `set` has begun
 
-    def set(self, weights: Mapping[str, int], hold: float | None = None, abort_if: str = "") -> None:
-        """Give sides new weights, and print all of them. With `hold` seconds the change is watched."""
+    def set(self, weights: Mapping[str, int], hold: float | None = None, abort_if: str = "") -> Text:
+        """Give sides new weights; returns all of them in words. With `hold` seconds the change is watched."""
         target = f"{PATH}/{quote(self._route, safe='')}/split"
         change: Mapping[str, Any] = weights
         if hold is not None:
@@ -66,7 +67,7 @@ class SplitCommand:
         now = answer["weights"]
         total = sum(now.values()) or 1
         shares = ", ".join(f"{pool} {weight} ({weight / total:.0%})" for pool, weight in now.items())
-        self._console.print(f"{self._route} is split: {shares}")
+        return Text(f"{self._route} is split: {shares}")
 
     def follow(self) -> int:
         """Show the sides until the change that `set` has made is no longer watched. Returns the exit code."""
@@ -92,6 +93,15 @@ class SplitCommand:
         code, said = self._outcome(route["last_gate"])
         self._console.print(f"{self._route}: {said}")
         return code
+
+    def wait(self) -> tuple[int, Text]:
+        """As `follow`, but shows nothing meanwhile; returns the exit code, and how the watch has ended."""
+        _, route = self._ask()
+        while (gate := route["gate"]) is not None and gate["number"] == self._gate:
+            self._sleep(REFRESH)
+            _, route = self._ask()
+        code, said = self._outcome(route["last_gate"])
+        return code, Text(f"{self._route}: {said}")
 
     def _outcome(self, last: Answer | None) -> tuple[int, str]:
         """The exit code, and what the last gate of the route says of ours."""
@@ -173,8 +183,31 @@ def _since(side: Answer, before: Answer | None) -> Answer:
     }
 
 
-def set_read_only(client: AdminClient, console: Console, route: str, seconds: float) -> None:
+def split_everywhere(
+    clients: Sequence[AdminClient],
+    console: Console,
+    route: str,
+    weights: Mapping[str, int],
+    hold: float | None,
+    abort_if: str,
+) -> int:
+    """Change the weights at several instances, each of which watches its own requests. With `hold`, wait
+    until all have ended. Returns the worst exit code. Raises SomeFailedError."""
+    codes = [HELD]
+
+    def act(client: AdminClient) -> Iterator[Text]:
+        command = SplitCommand(client, console, route)
+        yield command.set(weights, hold, abort_if)
+        if hold is not None:
+            code, said = command.wait()
+            codes.append(code)
+            yield said
+
+    everywhere(clients, console, act)
+    return TAKEN_BACK if TAKEN_BACK in codes else max(codes)
+
+
+def set_read_only(client: AdminClient, route: str, seconds: float) -> Iterator[Text]:
     """`balancer readonly`: serve no changes on a route for so many seconds; 0 ends it."""
     now = client.patch(f"{PATH}/{quote(route, safe='')}", {"read_only": seconds}, "read_only")["read_only"]
-    state = f"is read-only for {now:.0f} s" if now else "serves changes"
-    console.print(f"{route} {state}")
+    yield Text(f"{route} {f'is read-only for {now:.0f} s' if now else 'serves changes'}")

@@ -4,16 +4,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from balancer.console.client import (
-    AdminClient,
-    NotABalancerError,
+from balancer.console.client import AdminClient, NotABalancerError, UnreachableError
+from balancer.console.places import (
     Place,
-    UnreachableError,
+    addresses_of,
     find_admin,
+    find_admins,
     find_token,
+    operator_name,
 )
 from balancer.errors import OperatorError
 
@@ -181,3 +183,68 @@ def test_a_file_without_a_token_is_reported(tmp_path: Path, content: str | None)
         (tmp_path / "token").write_text(content)
     with pytest.raises(OperatorError, match=r"BALANCER_ADMIN_TOKEN_FILE: .*token"):
         find_token({"BALANCER_ADMIN_TOKEN_FILE": str(tmp_path / "token")}, None)
+
+
+def look_up(name: str) -> list[str]:
+    if name == "balancer":
+        return ["10.0.0.5", "10.0.0.6"]
+    raise socket.gaierror(-2, "Name or service not known")
+
+
+SEVERAL: list[Any] = [
+    pytest.param(None, ["127.0.0.1:9901"], id="none"),
+    pytest.param(["a:1,b:2"], ["a:1", "b:2"], id="with a comma"),
+    pytest.param(["a:1", " b "], ["a:1", "b:9901"], id="repeated"),
+    pytest.param(["dns://balancer:99"], ["10.0.0.5:99", "10.0.0.6:99"], id="a name"),
+    pytest.param(["dns://balancer,10.0.0.6:9901"], ["10.0.0.5:9901", "10.0.0.6:9901"], id="each once"),
+]
+
+
+@pytest.mark.parametrize(("named", "places"), SEVERAL)
+def test_several_addresses_may_be_named(named: list[str] | None, places: list[str]) -> None:
+    assert [str(place) for place in find_admins(named, {}, None, look_up)] == places
+
+
+@pytest.mark.parametrize(
+    ("named", "error"),
+    [
+        ("dns://nowhere", r'"dns://nowhere" does not resolve \(name or service not known\); correct it'),
+        ("a:1,", '"" is not host:port'),
+    ],
+)
+def test_a_wrong_list_of_addresses_is_reported(named: str, error: str) -> None:
+    with pytest.raises(OperatorError, match=f"--admin: {error}"):
+        find_admins([named], {}, None, look_up)
+
+
+def test_a_name_has_addresses_of_one_family() -> None:
+    assert addresses_of("localhost") in (["127.0.0.1"], ["::1"])
+
+
+@pytest.mark.parametrize(
+    ("user", "name"),
+    [("alice", "alice"), ("a\nb", "ab"), ("x" * 99, "x" * 64)],
+    ids=["plain", "line", "long"],
+)
+def test_the_name_of_the_operator_is_text(user: str, name: str) -> None:
+    assert operator_name({"SUDO_USER": user}) == name
+
+
+@pytest.mark.parametrize(
+    ("says", "results", "status"),
+    [
+        pytest.param(http(b'{"id": "a"}', b"201 Created"), (), 201, id="created"),
+        pytest.param(http(b'{"result": "gone"}', b"404 Not Found"), ("gone",), 404, id="gone"),
+        pytest.param(http(b'{"error": "no pool"}', b"404 Not Found"), ("gone",), None, id="another 404"),
+        pytest.param(http(b'{"result": "gone"}'), ("gone",), None, id="an answer without the field"),
+    ],
+    indirect=["says"],
+)
+def test_what_counts_as_an_answer_to_a_change(
+    says: AdminClient, results: tuple[str, ...], status: int | None
+) -> None:
+    if status is None:
+        with pytest.raises(NotABalancerError):
+            says.ask("DELETE", "/x", None, "id", results=results)
+    else:
+        assert says.ask("DELETE", "/x", None, "id", results=results)[0] == status

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from balancer.console.client import AdminClient, Place, UnreachableError
+from balancer.console.client import AdminClient, UnreachableError
 from balancer.console.events import RETRY, Events
+from balancer.console.places import Place
 from tests.console.answers import event
 
 FIRST, SECOND = "2026-02-01T11:00:00.000Z", "2026-02-01T13:00:00.000Z"

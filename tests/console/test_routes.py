@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console, Group
 
 from balancer.console import status as shown_status
-from balancer.console.client import AdminClient, Place
+from balancer.console.client import AdminClient
+from balancer.console.places import Place
 from balancer.console.routes import HEADINGS, MOST, routes
 from tests.console.answers import pools, upstream
 from tests.console.test_split import BOUNDS, side

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from balancer.console.client import AdminClient, Place
+from balancer.console.client import AdminClient
+from balancer.console.places import Place
 from balancer.console.split import HEADINGS, NOT_WATCHED, SplitCommand, parse_weights, set_read_only
 from balancer.errors import OperatorError
 
@@ -101,9 +102,10 @@ def test_watching_shows_the_last_second() -> None:
 def test_new_weights_are_sent_and_shown_with_their_shares() -> None:
     client = ScriptedClient()
     output = StringIO()
-    SplitCommand(client, Console(file=output, width=120), "a/b").set(parse_weights(["stable=1", "canary=3"]))
+    command = SplitCommand(client, Console(file=output, width=120), "a/b")
+    said = command.set(parse_weights(["stable=1", "canary=3"]))
     assert client.changes == [("/api/routes/a%2Fb/split", {"stable": 1, "canary": 3})]
-    assert output.getvalue() == "a/b is split: stable 1 (25%), canary 3 (75%)\n"
+    assert said.plain == "a/b is split: stable 1 (25%), canary 3 (75%)"
 
 
 @pytest.mark.parametrize("word", ["canary", "canary=", "=5", "canary=5%", "canary=-1", "canary=٣"])
@@ -242,13 +244,10 @@ def test_an_error_while_following_begins_on_a_line_of_its_own() -> None:
     assert output.getvalue().endswith("\n")
 
 
-@pytest.mark.parametrize(
-    ("now", "said"), [(59.6, "a/b is read-only for 60 s\n"), (0, "a/b serves changes\n")]
-)
+@pytest.mark.parametrize(("now", "said"), [(59.6, "a/b is read-only for 60 s"), (0, "a/b serves changes")])
 def test_a_route_is_made_read_only(now: float, said: str) -> None:
     client = ScriptedClient()
     client.answer = {"read_only": now}
-    output = StringIO()
-    set_read_only(client, Console(file=output, width=120), "a/b", 60.0)
+    (line,) = set_read_only(client, "a/b", 60.0)
     assert client.changes == [("/api/routes/a%2Fb", {"read_only": 60.0})]
-    assert output.getvalue() == said
+    assert line.plain == said

@@ -3,6 +3,7 @@ them."""
 
 import asyncio
 import json
+import socket
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -17,6 +18,13 @@ pytestmark = pytest.mark.integration
 
 CHECKS = {"HEALTH_CHECK__INTERVAL": "100ms"}
 TOKEN = "s3cret"
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 async def change(balancer: Balancer, app: AppReplica, wish: dict[str, Any], **headers: str) -> int:
@@ -170,3 +178,44 @@ async def test_an_added_upstream_serves_until_it_is_removed() -> None:
         await spared(balancer, second)
         async with session.delete(f"{url}/{first.address}") as response:
             assert response.status == 409
+
+
+async def test_commands_change_all_instances_and_name_those_that_failed(unused_port: int) -> None:
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(app_replica())
+        settings = {"POOLS__WEB__UPSTREAMS": app.address, "ROUTES": "/=web"}
+        first, second = [await stack.enter_async_context(running(**settings)) for _ in range(2)]
+        both = [f"127.0.0.1:{one.admin_port}" for one in (first, second)]
+
+        async def everywhere(*arguments: str) -> tuple[int, list[str]]:
+            code, said = await command(first, *arguments, "--admin", both[1])
+            return code, sorted(said.splitlines())
+
+        assert await everywhere("weight", f"web/{app.address}", "3") == (
+            0,
+            sorted(f"{place}  {app.address} has the weight 3" for place in both),
+        )
+        added = "web/10.0.0.9:8000?weight=2"
+        assert (await command(first, "add", added))[1] == (
+            "10.0.0.9:8000 is added to pool web; it serves once it has passed a check\n"
+        )
+        code, said = await everywhere("add", added)
+        assert code == 0
+        done = {line.partition("  ")[0]: line.partition("  ")[2].split(";")[0] for line in said}
+        assert done == {
+            both[0]: "10.0.0.9:8000 is already in pool web",
+            both[1]: "10.0.0.9:8000 is added to pool web",
+        }
+        nobody = f"127.0.0.1:{unused_port}"
+        code, said = await everywhere("remove", "web/10.0.0.9:8000", "--admin", nobody)
+        assert code == 1
+        assert f"balancer: 1 of 3 instances failed: {nobody}" in said
+        code, said = await everywhere("remove", "web/10.0.0.9:8000")
+        assert (code, len(said)) == (0, 2)
+        assert all(line.endswith("is not in pool web; nothing to remove") for line in said)
+        for balancer in (first, second):
+            events = (await get(balancer.admin_port, "/api/events")).json()["events"]
+            audits = [one["text"] for one in events if one["kind"] == "audit"]
+            assert any("adds 10.0.0.9:8000?weight=2 to pool web: done" in text for text in audits)
+            assert any("removes 10.0.0.9:8000 from pool web: done" in text for text in audits)
+            await balancer.says("audit: ")

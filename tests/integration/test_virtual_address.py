@@ -72,6 +72,9 @@ class Node:
     async def has_address(self) -> bool:
         return f" {ADDRESS}/" in self.machine.run("ip", "address", "show", "dev", "eth0")
 
+    async def has_no_address(self) -> bool:
+        return not await self.has_address()
+
     async def passes_on(self) -> bool:
         """Whether it has been the backup, and is prepared to take over."""
         return "BALANCER" in self.machine.run("iptables", "-t", "mangle", "-S", "PREROUTING")
@@ -170,6 +173,8 @@ async def test_connections_are_refused_for_about_a_second_when_the_balancer_is_k
         await until(pair_.other.has_address)
         await until(partial(pair_.succeeds, 100))
         assert 0.0 < pair_.visitors.gap() < KILLED_SECONDS
+        pair_.other.balancer.send_signal(signal.SIGKILL)
+        await until(pair_.other.has_no_address)  # nobody is ready
 
 
 async def test_a_dead_machine_is_noticed_by_its_silence() -> None:

@@ -99,8 +99,9 @@ class PoolSettings(Group):
     upstreams: Annotated[tuple[Upstream, ...], AfterValidator(refuse_duplicates), CommaList] = Field(
         description="The app replicas: `app1:8000,10.0.0.2:8000?weight=3,[::1]:8000`, by TLS "
         "`https://app3:8443`, `unix:/run/app.sock`, or one per address of a name: "
-        "`dns://app:8000?refresh=2s&tls=true`. `?backup=true`: used only if no other is eligible, and for "
-        "requests that failed at all others."
+        "`dns://app:8000?refresh=2s&tls=true`; by SRV records: `srv://_http._tcp.app.example`; listed in a "
+        "file: `file:///etc/balancer/members.yaml`; or by an installed source: `consul://web`. "
+        "`?backup=true`: used only if no other is eligible, and for requests that failed at all others."
     )
     policy: str = Field(
         default="least_connections",

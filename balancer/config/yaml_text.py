@@ -125,6 +125,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("unknown escape character", "use single quotes: in double ones a backslash begins an escape"),
     ("unexpected end of stream", "close the quotes that were opened here"),
     ("'<document start>', but found '<stream end>'", "put text that begins with % in quotes"),
+    ("but got '?'", "in brackets, put text with a question mark in quotes"),
     ("but got '<stream end>'", "close the bracket that was opened here"),
     ("but found '<stream end>'", "something is missing at the end: a bracket, or the settings themselves"),
     ("another document", "a settings file is one document: remove the line ---"),

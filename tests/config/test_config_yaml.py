@@ -76,6 +76,12 @@ BROKEN = [
         "close the bracket that was opened here",
     ),
     (
+        "upstreams: [a:1?weight=2]",
+        1,
+        "expected ',' or ']', but got '?'",
+        "in brackets, put text with a question mark in quotes",
+    ),
+    (
         "policy: 'x\nworkers: 1\n",
         1,
         "found unexpected end of stream",

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from balancer import __version__, build
-from balancer.console import change_commands, commands
+from balancer.console import change_commands, commands, site_commands
 from balancer.console.options import ConfigFile, console
 from balancer.errors import OperatorError, SettingsError
 from balancer.runtime.start import start
@@ -146,7 +146,7 @@ def demo(
     raise typer.Exit(run_demo(load))
 
 
-for _command in (*commands.COMMANDS, *change_commands.COMMANDS):
+for _command in (*commands.COMMANDS, *change_commands.COMMANDS, *site_commands.COMMANDS):
     app.command()(_command)
 
 

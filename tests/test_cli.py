@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 _GOOD = {"BALANCER_UPSTREAMS": "app1:8000,app2:8000?weight=3", "BALANCER_TIMEOUTS__CONNECT": "250ms"}
 
 COMMANDS = (
-    *("run", "check", "route", "demo", "policies", "status", "events", "split", "readonly"),
+    *("run", "check", "route", "demo", "policies", "status", "top", "events", "split", "readonly"),
     *("add", "remove", "weight", "drain", "maintenance", "activate", "reload", "diff"),
 )
 

@@ -1,128 +1,20 @@
-"""The commands that change a running balancer (L7), or several: `cli` registers them.
+"""The commands that change upstreams of running balancers (L7): `cli` registers them.
 
 Each imports what it needs itself.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from balancer.console.options import Admins, ConfigFile, UpstreamName, console, quiet_interrupt
-from balancer.errors import OperatorError
+from balancer.console.asking import do_everywhere
+from balancer.console.options import Admins, ConfigFile, UpstreamName
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.text import Text
 
     from balancer.console.client import AdminClient
-
-
-def split(
-    context: typer.Context,
-    route: Annotated[str, typer.Argument(metavar="ROUTE", help="The name of a route that is split.")],
-    weights: Annotated[
-        list[str] | None, typer.Argument(metavar="[POOL=WEIGHT]...", help="New weights of its sides.")
-    ] = None,
-    admin: Admins = None,
-    config: ConfigFile = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")] = False,
-    hold: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Watch the change for this time, such as 10m.")
-    ] = None,
-    abort_if: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CONDITIONS",
-            help="With --hold: what takes the change back; errors>+0.5%,p95>1.3x if unset.",
-        ),
-    ] = None,
-) -> None:
-    """Show the sides of a split route beside each other, or change their weights.
-
-    [green]balancer split web stable=50 canary=50[/green]
-
-    [green]balancer split web canary=50 --hold 10m --abort-if 'errors>+0.5%,p95>1.3x'[/green]
-
-    The change reaches all workers at once, and lasts as long as the instance.
-    Users stay on their side, but for as many as must move. With --hold the
-    sides that grow are compared with the others, and the change is taken back
-    at a breach, also if this command ends. It exits with 0 if the change has
-    held, with 1 if it was refused or taken back, and with 3 if its end is not
-    known: another change has replaced it, or the balancer cannot be reached.
-
-    Counts are since the start, with --watch of the last second. Errors are
-    5xx and responses that broke off; p50, p95 and p99 are of the time from a
-    request's head to the first byte of the response.
-    """
-    from balancer.config.durations import parse_duration
-    from balancer.console.split import (
-        ABORT_IF,
-        NOT_WATCHED,
-        SplitCommand,
-        parse_weights,
-        split_everywhere,
-    )
-
-    clients = _clients(context, admin, config)
-    command = SplitCommand(clients[0], console(), route)
-    if hold is not None and not weights:
-        raise typer.BadParameter("watches a change; name new weights", param_hint="--hold")
-    if abort_if is not None and hold is None:
-        raise typer.BadParameter(
-            "needs --hold TIME: without it the change is not watched", param_hint="--abort-if"
-        )
-    if len(clients) > 1 and (watch or not weights):
-        raise typer.BadParameter("shows one balancer; name one", param_hint="--admin")
-    if not weights:
-        if not watch:
-            command.show()
-    else:
-        try:
-            seconds = None if hold is None else parse_duration(hold)
-        except ValueError as error:
-            raise typer.BadParameter(f"{hold} {error}", param_hint="--hold") from None
-        wanted, conditions = parse_weights(weights), ABORT_IF if abort_if is None else abort_if
-        if len(clients) > 1:
-            raise typer.Exit(split_everywhere(clients, console(), route, wanted, seconds, conditions))
-        console().print(command.set(wanted, seconds, conditions), soft_wrap=True)
-        if hold is not None:
-            try:
-                with quiet_interrupt():
-                    raise typer.Exit(command.follow())
-            except OperatorError as error:
-                said = f"{error}. How the change of {route} ends is not known here; it may still be watched"
-                console(stderr=True).print(f"balancer: {said}", soft_wrap=True, markup=False)
-                raise typer.Exit(NOT_WATCHED) from None
-    if watch:
-        with quiet_interrupt():
-            command.watch()
-
-
-def readonly(
-    context: typer.Context,
-    route: Annotated[str, typer.Argument(metavar="ROUTE", help="The name of a route.")],
-    time: Annotated[str, typer.Argument(metavar="TIME", help="For how long, such as 60s; 0 ends it.")],
-    admin: Admins = None,
-    config: ConfigFile = None,
-) -> None:
-    """Let a route serve no changes for a while: only GET, HEAD and OPTIONS.
-
-    [green]balancer readonly shop 60s[/green]
-
-    Other methods get 503 with Retry-After. It ends by itself, after an hour at
-    most, so that a switch of databases that fails halfway does not leave a
-    site closed.
-    """
-    from balancer.config.durations import parse_duration
-    from balancer.console.split import set_read_only
-
-    try:
-        seconds = parse_duration(time)
-    except ValueError as error:
-        raise typer.BadParameter(f"{time} {error}", param_hint="TIME") from None
-    _everywhere(context, admin, config, lambda client: set_read_only(client, route, seconds))
 
 
 def drain(
@@ -167,7 +59,7 @@ def drain(
         if wait is not None:
             yield from changes.wait(wait)
 
-    _everywhere(context, admin, config, act)
+    do_everywhere(context, admin, config, act)
 
 
 def maintenance(
@@ -181,7 +73,7 @@ def maintenance(
     """
     from balancer.console.changes import Changes
 
-    _everywhere(context, admin, config, lambda client: Changes(client, upstream).want("maintenance"))
+    do_everywhere(context, admin, config, lambda client: Changes(client, upstream).want("maintenance"))
 
 
 def activate(
@@ -194,7 +86,7 @@ def activate(
     """
     from balancer.console.changes import Changes
 
-    _everywhere(context, admin, config, lambda client: Changes(client, upstream).want("active"))
+    do_everywhere(context, admin, config, lambda client: Changes(client, upstream).want("active"))
 
 
 def add(
@@ -219,7 +111,7 @@ def add(
     """
     from balancer.console.changes import Changes
 
-    _everywhere(context, admin, config, lambda client: Changes(client, upstream).add())
+    do_everywhere(context, admin, config, lambda client: Changes(client, upstream).add())
 
 
 def remove(
@@ -232,7 +124,7 @@ def remove(
     """
     from balancer.console.changes import Changes
 
-    _everywhere(context, admin, config, lambda client: Changes(client, upstream).remove())
+    do_everywhere(context, admin, config, lambda client: Changes(client, upstream).remove())
 
 
 def weight(
@@ -248,66 +140,7 @@ def weight(
     """
     from balancer.console.changes import Changes
 
-    _everywhere(context, admin, config, lambda client: Changes(client, upstream).weigh(weight))
+    do_everywhere(context, admin, config, lambda client: Changes(client, upstream).weigh(weight))
 
 
-def reload(
-    context: typer.Context,
-    admin: Admins = None,
-    config: ConfigFile = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change, and how.")] = False,
-) -> None:
-    """Let a running balancer read its settings again, and show what that changes.
-
-    Upstreams, weights, checks, routes' targets and certificates change live;
-    for the rest new workers take over one by one, and the old ones drain.
-    Settings with a mistake change nothing: the mistake is shown, and the exit
-    code is 1. Settings from the environment of the balancer stay as they are.
-    """
-    from balancer.console.reload import reload as ask
-
-    _everywhere(context, admin, config, lambda client: ask(client, dry_run=dry_run))
-
-
-def diff(
-    context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML settings file on this machine.")],
-    admin: Admins = None,
-    config: ConfigFile = None,
-) -> None:
-    """Show what a running balancer would change if this were its settings file. Nothing changes.
-
-    [green]balancer diff new.yaml[/green]
-
-    The exit code is 1 if the balancer would refuse it.
-    """
-    from balancer.console.reload import file_text
-    from balancer.console.reload import reload as ask
-
-    settings = file_text(file)
-    _everywhere(context, admin, config, lambda client: ask(client, dry_run=True, settings=settings))
-
-
-def _clients(context: typer.Context, admin: list[str] | None, config: str | None) -> "list[AdminClient]":
-    from balancer.console.client import AdminClient
-    from balancer.console.places import find_admins, find_token, operator_name
-
-    file = config or context.obj
-    token, operator = find_token(os.environ, file), operator_name(os.environ)
-    return [AdminClient(place, token, operator) for place in find_admins(admin, os.environ, file)]
-
-
-def _everywhere(
-    context: typer.Context,
-    admin: list[str] | None,
-    config: str | None,
-    act: "Callable[[AdminClient], Iterator[RenderableType]]",
-) -> None:
-    """Do it at all instances that the options name; Ctrl-C only ends the command."""
-    from balancer.console.everywhere import everywhere
-
-    with quiet_interrupt():
-        everywhere(_clients(context, admin, config), console(), act)
-
-
-COMMANDS = (add, remove, weight, drain, maintenance, activate, split, readonly, reload, diff)
+COMMANDS = (add, remove, weight, drain, maintenance, activate)

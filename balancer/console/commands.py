@@ -1,4 +1,4 @@
-"""The commands that look at a running balancer (L7): status, top, events. `cli` registers them.
+"""The commands that look at running balancers (L7): status, top, events. `cli` registers them.
 
 Each imports what it needs itself.
 """
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from balancer.console.options import Admin, ConfigFile, console, quiet_interrupt
+from balancer.console.asking import client_of, clients_of
+from balancer.console.options import Admin, Admins, ConfigFile, console, quiet_interrupt
 
 if TYPE_CHECKING:
-    from balancer.console.client import AdminClient
+    pass
 
 
 def status(
@@ -45,13 +46,48 @@ def status(
     """
     from balancer.console import status as shown
 
-    client = _client(context, admin, config)
+    client = client_of(context, admin, config)
     if watch and as_json:
         raise typer.BadParameter("prints once; leave out --watch", param_hint="--json")
     if watch:
         with quiet_interrupt():
             shown.watch(client, console())
     shown.show(client, console(), as_json=as_json)
+
+
+def top(
+    context: typer.Context,
+    admin: Admins = None,
+    config: ConfigFile = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one table, of one interval, and exit.")] = False,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.2, max=60, help="Time between two looks.")
+    ] = 1.0,
+    sort: Annotated[
+        str, typer.Option(metavar="COLUMN", help="name, rps, errors, latency or inflight.")
+    ] = "name",
+) -> None:
+    """Show a live table of pools and upstreams: rates, latencies, inflight, queue.
+
+    [green]balancer top[/green]
+
+    [green]balancer top --admin dns://balancer:9901 --sort errors[/green]
+
+    Keys: n r e l i sort by name, rps, errors, latency (p99) or inflight; up
+    and down choose an upstream, enter looks into it, esc returns; q quits.
+
+    Rates and percentiles are of the last interval. Errors are 5xx and failed
+    connections; p50, p95 and p99 are of the time to the first byte of the
+    response. inflight 3/8: 3 in flight, of at most 8. Several balancers are
+    added up; one that goes away is named, with the time it was last seen.
+    """
+    from balancer.console.top import run
+    from balancer.console.top_rates import ORDERS
+
+    if sort not in ORDERS:
+        raise typer.BadParameter(f"{sort} is not known; write {', '.join(ORDERS)}", param_hint="--sort")
+    with quiet_interrupt():
+        run(clients_of(context, admin, config), console(), interval=interval, order=sort, just_once=once)
 
 
 def events(
@@ -72,7 +108,7 @@ def events(
     """
     from balancer.console.events import Events
 
-    shown = Events(_client(context, admin, config), console(), console(stderr=True), as_json=as_json)
+    shown = Events(client_of(context, admin, config), console(), console(stderr=True), as_json=as_json)
     # Not with KeyboardInterrupt: if it is raised in a destructor it is lost, and following would go on. Each
     # line has been flushed, so no clean-up is needed.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))
@@ -81,11 +117,4 @@ def events(
         shown.follow()
 
 
-def _client(context: typer.Context, admin: str | None, config: str | None) -> "AdminClient":
-    from balancer.console.client import AdminClient
-    from balancer.console.places import find_admin
-
-    return AdminClient(find_admin(admin, os.environ, config or context.obj))
-
-
-COMMANDS = (status, events)
+COMMANDS = (status, top, events)

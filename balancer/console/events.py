@@ -13,7 +13,7 @@ from balancer.console.client import PATIENCE, AdminClient, UnreachableError
 
 WAIT = 25.0  # seconds of one long poll
 RETRY = 1.0  # seconds between two attempts to reach a balancer that does not answer
-_COLOURS = {
+COLOURS = {
     "ejected": "bold red",
     "probation": "yellow",
     "readmitted": "green",
@@ -33,6 +33,7 @@ _COLOURS = {
     "overload": "bold red",
     "overload_over": "green",
     "loop": "bold red",
+    "audit": "cyan",
     "certificate": "green",
     "certificate_refused": "bold red",
     "certificate_expiry": "yellow",
@@ -117,7 +118,7 @@ class Events:
         line = Text.assemble(
             (event["time"], "dim"),
             "  ",
-            (kind.replace("_", " ").ljust(_KIND_WIDTH), _COLOURS.get(kind, "")),
+            (kind.replace("_", " ").ljust(_KIND_WIDTH), COLOURS.get(kind, "")),
             f"  {event['pool']}: {event['text']}" if event["pool"] else f"  {event['text']}",
         )
         self._out.print(line, soft_wrap=True)

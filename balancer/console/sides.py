@@ -46,6 +46,13 @@ def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> s
     return f"{_LONGER}{bounds[-1]:g} s"
 
 
+def added(some: Sequence[int], more: Sequence[int]) -> list[int]:
+    """The buckets of two histograms together; one may be empty."""
+    if not some or not more:
+        return [*(some or more)]
+    return [one + other for one, other in zip(some, more, strict=True)]
+
+
 def gate_in_words(gate: Answer) -> str:
     """What is watched, and what it waits for."""
     text = f"held for {gate['passed']:.0f} of {gate['hold']:g} s; back if {', '.join(gate['abort_if'])}"

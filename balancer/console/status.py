@@ -22,7 +22,7 @@ from balancer.outliers.ejection_term import in_a_row
 
 PATH = "/api/pools"
 REFRESH = 1.0  # seconds
-_COLOURS = {
+COLOURS = {
     "active": "green",
     "probation": "yellow",
     "unchecked": "cyan",
@@ -33,7 +33,7 @@ _COLOURS = {
     "unresolved": "red",
 }
 # From the least to the most important to see.
-_BADNESS = (
+BADNESS = (
     "active",
     "backup",
     "unchecked",
@@ -151,7 +151,7 @@ def _pool(pool: Answer, width: int, most: int | None) -> Iterator[RenderableType
     yield _table(upstreams, total, width)
     if len(upstreams) < count:
         yield Text(f"... and {count - len(upstreams):,} more (use --json or a taller terminal)", style="dim")
-    notes = [(each["id"], note) for each in upstreams if (note := _note(each))]
+    notes = [(each["id"], note) for each in upstreams if (note := note_of(each))]
     if notes:
         yield Text("")
     for name, note in notes:
@@ -177,7 +177,7 @@ def _badness(upstream: Answer) -> tuple[int, bool, int, int]:
     """Its importance for an operator: by its state, a failed check, errors, and requests in flight."""
     check = upstream["last_check"]
     failed = check is not None and not check["passed"]
-    return _BADNESS.index(state_of(upstream)), failed, _errors(upstream), upstream["inflight"]
+    return BADNESS.index(state_of(upstream)), failed, _errors(upstream), upstream["inflight"]
 
 
 def _errors(upstream: Answer) -> int:
@@ -208,7 +208,7 @@ def _cells(upstream: Answer, total: int) -> list[Text]:
     weight, effective = upstream["weight"], upstream["effective_weight"]
     return [
         Text(f"https://{upstream['id']}" if upstream["server_name"] else upstream["id"]),
-        Text(state, style=_COLOURS[state]),
+        Text(state, style=COLOURS[state]),
         Text(str(weight) if weight == effective else f"{effective:.3g}/{weight}"),
         _inflight(upstream),
         Text(f"{requests:,}"),
@@ -257,7 +257,7 @@ def _sentence(outlier: Answer, on_probation: bool) -> str:
     return f"ejected by outlier detection until {until} UTC{times}; balancer events says why"
 
 
-def _note(upstream: Answer) -> str:
+def note_of(upstream: Answer) -> str:
     """What to know about an upstream with a problem; "" if it has none."""
     notes = []
     others = [cause.replace("_", " ") for cause in upstream["causes"] if cause != "outlier"]

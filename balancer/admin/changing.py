@@ -27,36 +27,52 @@ class Made:
     changed: bool
 
 
+class Asked:
+    """A change that is asked for: `wish` says what, as in `drains app1:8000`. `pool` is "" for a route."""
+
+    def __init__(self, request: web.Request, pool: str, upstream: str | None, wish: str) -> None:
+        self._instance = request.app[INSTANCE]
+        self._wanted = request.headers.getall(IF_MATCH, ())
+        self._about = pool, upstream
+        self._wish = readable(wish, _LONGEST_WISH)
+        self.by = caller(request)
+
+    def is_still_wanted(self) -> None:
+        """Raises StaleError if `If-Match` names another revision than the present one."""
+        wanted, present = self._wanted, self._instance.revision
+        if is_met(wanted, present):
+            return
+        self.audit(f"not done, as operators have changed something since: the revision is {present}")
+        raise StaleError(
+            f"operators have changed something since: the revision is {present}, and {IF_MATCH} is "
+            f"{', '.join(wanted)}; look at the present state, and ask again",
+            present,
+        )
+
+    def audit(self, result: str) -> None:
+        """Record how it went."""
+        pool, upstream = self._about
+        said = readable(result, _LONGEST_WISH)
+        self._instance.audit(pool, upstream, self.by, f"{self.by} {self._wish}: {said}")
+
+
 def make(
     request: web.Request, pool: str, upstream: str | None, wish: str, act: Callable[[str], object]
 ) -> Made:
-    """Make a change by `act`, which is called with who asks for it. `wish` says what that is, as in `drains
-    app1:8000`; `pool` is "" for a route.
+    """Make a change by `act`, which is called with who asks for it; the rest as in `Asked`.
 
-    Raises StaleError if `If-Match` names another revision, and RefusedError. Nothing is awaited between the
-    look at the revision and the change.
+    Raises StaleError and RefusedError. Nothing is awaited between the look at the revision and the change.
     """
-    instance, by = request.app[INSTANCE], caller(request)
-    wanted, before = request.headers.getall(IF_MATCH, ()), instance.revision
-    wish = readable(wish, _LONGEST_WISH)
-
-    def audit(result: str) -> None:
-        instance.audit(pool, upstream, by, f"{by} {wish}: {result}")
-
-    if not is_met(wanted, before):
-        audit(f"not done, as operators have changed something since: the revision is {before}")
-        raise StaleError(
-            f"operators have changed something since: the revision is {before}, and {IF_MATCH} is "
-            f"{', '.join(wanted)}; look at the present state, and ask again",
-            before,
-        )
+    instance, asked = request.app[INSTANCE], Asked(request, pool, upstream, wish)
+    asked.is_still_wanted()
+    before = instance.revision
     try:
-        act(by)
+        act(asked.by)
     except RefusedError as error:
-        audit(f"refused: {readable(str(error), _LONGEST_WISH)}")
+        asked.audit(f"refused: {error}")
         raise
     changed = instance.revision != before
-    audit("done" if changed else "it is so already")
+    asked.audit("done" if changed else "it is so already")
     return Made(instance.revision, changed)
 
 

@@ -190,13 +190,14 @@ def split_everywhere(
     weights: Mapping[str, int],
     hold: float | None,
     abort_if: str,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Change the weights at several instances, each of which watches its own requests. With `hold`, wait
     until all have ended. Returns the worst exit code. Raises SomeFailedError."""
     codes = [HELD]
 
     def act(client: AdminClient) -> Iterator[Text]:
-        command = SplitCommand(client, console, route)
+        command = SplitCommand(client, console, route, sleep)
         yield command.set(weights, hold, abort_if)
         if hold is not None:
             code, said = command.wait()

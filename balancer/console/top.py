@@ -12,8 +12,8 @@ from balancer.clock import Clock, SystemClock
 from balancer.console import top_detail, top_keys
 from balancer.console.client import AdminClient, UnreachableError
 from balancer.console.top_poll import Polling, Source
-from balancer.console.top_rates import ORDERS, PoolRow, UpstreamRow, ordered, rows
-from balancer.console.top_table import Line, lines, table
+from balancer.console.top_rates import ORDERS, Look, Row, UpstreamRow, ordered, rows
+from balancer.console.top_table import lines, table
 
 TICK = 0.25  # seconds after which the screen is drawn again, if no key is pressed
 _SURROUND = 3  # lines besides the rows: headings, how many more there are, and the keys
@@ -31,6 +31,9 @@ class Top:
         self.looks_into = False
         self.quits = False
         self._first = 0  # row on the screen
+        self._drawn: tuple[object, ...] = ()
+        self._looks: list[Look] = []
+        self._kept: Sequence[Row] = ()
 
     def press(self, key: str, page: int = 10) -> None:
         """React to a key; `page` is how many rows a page has."""
@@ -49,18 +52,22 @@ class Top:
         for source in self._sources:
             source.of_interest = self.cursor if self.looks_into else None
 
-    def _pools(self) -> list[tuple[PoolRow, list[UpstreamRow]]]:
+    def _rows(self) -> Sequence[Row]:
+        """Those of the instances that answer; if none does, of all. Drawing is more frequent than looking."""
         fresh = [one for one in self._sources if not one.trouble] or self._sources
-        return ordered(rows([one.look for one in fresh if one.look is not None]), self.order)
-
-    def _upstreams(self) -> list[UpstreamRow]:
-        return [upstream for _, upstreams in self._pools() for upstream in upstreams]
+        looks = [one.look for one in fresh if one.look is not None]
+        drawn = (self.order, *map(id, looks))
+        if drawn != self._drawn:
+            self._drawn, self._looks = drawn, looks  # kept, so that no other look gets the id of one of them
+            self._kept = ordered(rows(looks), self.order)
+        return self._kept
 
     def _marked(self) -> UpstreamRow | None:
-        return next((one for one in self._upstreams() if one.key == self.cursor), None)
+        upstreams = (one for one in self._rows() if isinstance(one, UpstreamRow))
+        return next((one for one in upstreams if one.key == self.cursor), None)
 
     def _move(self, steps: int) -> None:
-        keys = [one.key for one in self._upstreams()]
+        keys = [one.key for one in self._rows() if isinstance(one, UpstreamRow)]
         if not keys:
             return
         if self.cursor not in keys:
@@ -74,7 +81,7 @@ class Top:
 
     def all(self, width: int) -> RenderableType:
         """Everything once, for a pipe."""
-        return Group(*self._head(), table(lines(self._pools(), self._bounds()), width))
+        return Group(*self._head(), table(lines(self._rows(), self._bounds()), width))
 
     def screen(self, console: Console) -> RenderableType:
         """What fits on the screen of this console."""
@@ -83,22 +90,23 @@ class Top:
         row = self._marked() if self.looks_into else None
         if row is not None:
             return Group(*head, *self._detail(row, console, height - len(head)))
-        shown = lines(self._pools(), self._bounds())
-        room = max(1, height - len(head) - _SURROUND)
-        window = self._window(shown, room)
+        shown = self._rows()
+        window = self._window(shown, max(1, height - len(head) - _SURROUND))
         is_stale = all(one.trouble for one in self._sources)
         more = len(shown) - len(window)
-        body = table(window, width, self.cursor, dim=is_stale)
+        body = table(lines(window, self._bounds()), width, self.cursor, dim=is_stale)
         below = Text(f"{more:,} more" if more else "", style="dim")
         return Group(*head, body, below, _footer(self.order))
 
-    def _window(self, shown: Sequence[Line], room: int) -> Sequence[Line]:
-        """The rows on the screen: the marked one is among them."""
-        marked = [at for at, line in enumerate(shown) if line.upstream and line.upstream.key == self.cursor]
-        if marked and marked[0] < self._first + 1:  # its pool above it, if that is the row before
-            self._first = marked[0] - 1
-        elif marked and marked[0] >= self._first + room:
-            self._first = marked[0] - room + 1
+    def _window(self, shown: Sequence[Row], room: int) -> Sequence[Row]:
+        """The rows on the screen: the marked one is among them, and the row above it if there is room."""
+        marked = self._marked()
+        if marked is not None:
+            at = shown.index(marked)
+            if at < self._first + (room > 1):
+                self._first = at - (room > 1)
+            elif at >= self._first + room:
+                self._first = at - room + 1
         self._first = max(0, min(self._first, len(shown) - room))
         return shown[self._first : self._first + room]
 

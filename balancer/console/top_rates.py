@@ -50,7 +50,7 @@ class Figures:
         self.limit += other.limit
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class UpstreamRow:
     """One upstream, over all instances that have it."""
 
@@ -75,7 +75,7 @@ class UpstreamRow:
         return max((state_of(view) for view in self.views.values()), key=BADNESS.index)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PoolRow:
     """One pool, over all instances."""
 
@@ -89,6 +89,9 @@ class PoolRow:
     def eligible(self) -> int:
         """Upstreams that are eligible at every instance that has them."""
         return sum(all(view["eligible"] for view in row.views.values()) for row in self.upstreams.values())
+
+
+Row: TypeAlias = PoolRow | UpstreamRow
 
 
 def rows(looks: Iterable[Look]) -> list[PoolRow]:
@@ -163,14 +166,15 @@ ORDERS: Mapping[str, tuple[str, Figure | None]] = {
 }
 
 
-def ordered(pools: Sequence[PoolRow], order: str) -> list[tuple[PoolRow, list[UpstreamRow]]]:
-    """The pools, and the upstreams in each, with the largest of that figure first."""
+def ordered(pools: Sequence[PoolRow], order: str) -> list[Row]:
+    """The pools, each followed by its upstreams, with the largest of that figure first."""
     figure = ORDERS[order][1]
-    if figure is None:
-        return [(pool, list(pool.upstreams.values())) for pool in pools]
 
-    def largest(row: PoolRow | UpstreamRow) -> float:
+    def largest(row: Row) -> float:
         # To two digits: rows that differ by less keep their places from one look to the next.
-        return -float(f"{figure(row.total):.1e}")
+        return 0.0 if figure is None else -float(f"{figure(row.total):.1e}")
 
-    return [(pool, sorted(pool.upstreams.values(), key=largest)) for pool in sorted(pools, key=largest)]
+    found: list[Row] = []
+    for pool in sorted(pools, key=largest):
+        found += [pool, *sorted(pool.upstreams.values(), key=largest)]
+    return found

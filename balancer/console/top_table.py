@@ -8,7 +8,7 @@ from rich.text import Text
 
 from balancer.console.sides import QUANTILES, quantile
 from balancer.console.status import COLOURS
-from balancer.console.top_rates import MIXED, Figures, PoolRow, UpstreamRow
+from balancer.console.top_rates import MIXED, Figures, PoolRow, Row, UpstreamRow
 
 NOTHING = "-"
 HEADINGS = ("state", "rps", "err/s", "p50", "p95", "p99", "inflight", "queue")
@@ -29,13 +29,9 @@ class Line:
     upstream: UpstreamRow | None
 
 
-def lines(pools: Sequence[tuple[PoolRow, Sequence[UpstreamRow]]], bounds: Sequence[float]) -> list[Line]:
-    """All rows, in this order."""
-    found = []
-    for pool, upstreams in pools:
-        found.append(_of_pool(pool, bounds))
-        found += [_of_upstream(upstream, bounds) for upstream in upstreams]
-    return found
+def lines(rows: Sequence[Row], bounds: Sequence[float]) -> list[Line]:
+    """What the table has of these."""
+    return [_of_pool(row, bounds) if isinstance(row, PoolRow) else _of_upstream(row, bounds) for row in rows]
 
 
 def _of_pool(pool: PoolRow, bounds: Sequence[float]) -> Line:

@@ -1,5 +1,6 @@
 """Changes that are made only if they are still wanted, may be repeated, and leave an audit event."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -89,6 +90,17 @@ async def test_which_conditions_are_met_at_revision_7(
 
 def test_a_condition_is_read_in_linear_time() -> None:
     assert not is_met([", ".join(['"6"'] * 2000)], 7)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+async def test_of_changes_at_the_same_time_only_one_is_made(
+    client: AdminClient, method: str, path: str, body: object
+) -> None:
+    seen = {"If-Match": '"7"'}
+    responses = await asyncio.gather(
+        *(client.request(method, path, json=body, headers=seen) for _ in range(5))
+    )
+    assert sorted(response.status for response in responses)[1:] == [412] * 4
 
 
 @pytest.mark.parametrize("repeated", [1, 2])

@@ -9,7 +9,14 @@ from rich.console import Console
 
 from balancer.console.client import AdminClient
 from balancer.console.places import Place
-from balancer.console.split import HEADINGS, NOT_WATCHED, SplitCommand, parse_weights, set_read_only
+from balancer.console.split import (
+    HEADINGS,
+    NOT_WATCHED,
+    SplitCommand,
+    parse_weights,
+    set_read_only,
+    split_everywhere,
+)
 from balancer.errors import OperatorError
 
 BOUNDS = [0.001, 0.01, 0.1, 1.0]
@@ -251,3 +258,39 @@ def test_a_route_is_made_read_only(now: float, said: str) -> None:
     (line,) = set_read_only(client, "a/b", 60.0)
     assert client.changes == [("/api/routes/a%2Fb", {"read_only": 60.0})]
     assert line.plain == said
+
+
+def instance_of(last: dict[str, Any] | None) -> ScriptedClient:
+    """One that watches a change until its next answer but one."""
+    client = ScriptedClient(FIRST, THEN)
+    client.gates, client.last_gate, client.answer["gate"] = [GATE], last, GATE
+    return client
+
+
+ENDS = {
+    "held": {"number": 4, "result": "held", "why": ""},
+    "breached": {"number": 4, "result": "breached", "why": WHY},
+    "replaced": {"number": 4, "result": "replaced", "why": OTHER},
+}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [("held", "held", 0), ("held", "breached", 1), ("replaced", "held", 3), ("breached", "replaced", 1)],
+)
+def test_a_change_of_several_instances_is_watched_by_each(first: str, second: str, code: int) -> None:
+    clients = [instance_of(ENDS[first]), instance_of(ENDS[second])]
+    output = StringIO()
+    console = Console(file=output, width=200)
+    weights = {"canary": 10}
+    ended = split_everywhere(clients, console, "web", weights, 600.0, "errors>1%", sleep=lambda seconds: None)
+    assert ended == code
+    assert [client.changes[0][1]["weights"] for client in clients] == [weights, weights]
+    assert len(output.getvalue().splitlines()) == 4
+
+
+def test_without_a_watch_several_instances_are_only_changed() -> None:
+    clients = [ScriptedClient(), ScriptedClient()]
+    output = StringIO()
+    assert split_everywhere(clients, Console(file=output, width=200), "web", {"canary": 10}, None, "") == 0
+    assert output.getvalue().count("web is split: stable 1 (25%), canary 3 (75%)") == 2

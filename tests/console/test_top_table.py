@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from balancer.console.top_rates import MIXED, Look, PoolRow, ordered, rows
+from balancer.console.top_rates import MIXED, Look, PoolRow, Row, UpstreamRow, ordered, rows
 from balancer.console.top_table import lines, rate, table
 from tests.console.top_answers import BOUNDS, answer, one, text_of
 
@@ -66,6 +66,21 @@ def test_what_a_pool_refuses_is_a_rate_and_its_queue_a_sum() -> None:
     assert (pool.refused, pool.queue) == (6.0, 8)
 
 
+def names_of(found: list[Row]) -> list[str]:
+    return [row.id for row in found if isinstance(row, UpstreamRow)]
+
+
+def test_pools_are_sorted_too_and_keep_their_upstreams() -> None:
+    nothing = {
+        **answer(one("a")),
+        "pools": [*answer(one("a"))["pools"], *answer(one("b"), name="web")["pools"]],
+    }
+    now = {**nothing, "pools": [*answer(one("a", 9))["pools"], *answer(one("b", 99), name="web")["pools"]]}
+    first, second = rows([looked(nothing, now)])
+    assert ordered([first, second], "name") == [first, first.upstreams["a"], second, second.upstreams["b"]]
+    assert ordered([first, second], "rps") == [second, second.upstreams["b"], first, first.upstreams["a"]]
+
+
 SLOW = one("slow", 10, inflight=1, first_byte_buckets=[0, 0, 0, 10, 0])
 ORDER = [
     pytest.param("name", ["busy", "slow", "bad"], id="name"),
@@ -80,14 +95,12 @@ ORDER = [
 def test_rows_are_sorted_by_a_figure_and_else_stay_as_in_the_settings(order: str, names: list[str]) -> None:
     nothing = answer(one("busy"), one("slow"), one("bad"))
     pool = only(looked(nothing, answer(one("busy", 50), SLOW, one("bad", 5, 5))))
-    ((_, upstreams),) = ordered([pool], order)
-    assert [row.id for row in upstreams] == names
+    assert names_of(ordered([pool], order)) == names
 
 
 def test_rows_that_hardly_differ_keep_their_places() -> None:
     pool = only(looked(answer(one("a"), one("b")), answer(one("a", 396), one("b", 398))))
-    ((_, upstreams),) = ordered([pool], "rps")
-    assert [row.id for row in upstreams] == ["a", "b"]
+    assert names_of(ordered([pool], "rps")) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -32,14 +32,8 @@ def reload(
     _, answer = client.ask("POST", PATH, wish, "how", results=_FAILED, patience=PATIENCE)
     if answer["result"] in _FAILED:
         raise _failure(answer)
-    yield Text(_outcome(answer))
-    if answer["changes"]:
-        yield _changes(answer["changes"])
-    if answer["members"]:
-        yield _members(answer["members"])
-    if answer["from_environment"]:
-        names = ", ".join(answer["from_environment"])
-        yield Text(f"not from the file, as the environment of the instance sets it: {names}", style="yellow")
+    below = list(_tables(answer))
+    yield Group(Text(_outcome(answer)), *below) if below else Text(_outcome(answer))
 
 
 def file_text(name: str) -> str:
@@ -51,6 +45,18 @@ def file_text(name: str) -> str:
         raise OperatorError(f"{name} cannot be read ({why}); correct the path") from None
     except UnicodeDecodeError:
         raise OperatorError(f"{name} is not UTF-8; write a YAML settings file") from None
+
+
+def _tables(answer: Answer) -> Iterator[RenderableType]:
+    """What is shown below the outcome, with an empty line before each."""
+    if answer["changes"]:
+        yield from (Text(""), _changes(answer["changes"]))
+    if answer["members"]:
+        yield from (Text(""), _members(answer["members"]))
+    if answer["from_environment"]:
+        names = ", ".join(answer["from_environment"])
+        said = f"not from the file, as the environment of the instance sets it: {names}"
+        yield from (Text(""), Text(said, style="yellow"))
 
 
 def _failure(answer: Answer) -> OperatorError:

@@ -84,7 +84,7 @@ async def test_an_invalid_change_is_refused_and_changes_nothing(
 
 
 BODIES = [
-    pytest.param(b'{"weight": 3}' + b" " * 2**16, {}, 413, "longer than 65536 bytes", id="long"),
+    pytest.param(b'{"weight": 3}' + b" " * 2**20, {}, 413, "longer than 1048576 bytes", id="long"),
     pytest.param(b'{"weight": 3}', {"Content-Encoding": "gzip"}, 400, "could not be read", id="no gzip"),
 ]
 

@@ -77,7 +77,8 @@ def test_the_changes_are_tables() -> None:
     assert ["pools.api.retry.max_attempts", "2", "3", "live"] in lines
     assert ["workers", "-", "[4]", "new", "workers"] in lines
     assert ["app9:8000", "api", "added", "-", "weight", "2"] in lines
-    assert lines[-1][-2:] == ["BALANCER_POLICY,", "BALANCER_LISTEN"]
+    words = [word for line in lines for word in line]
+    assert words[-2:] == ["BALANCER_POLICY,", "BALANCER_LISTEN"]
     assert admin.asked[0][2] == {"dry_run": True}
 
 

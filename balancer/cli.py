@@ -13,6 +13,7 @@ from rich.text import Text
 
 from balancer import __version__, build
 from balancer.console import change_commands, commands, site_commands
+from balancer.console.config_commands import config_app, replace
 from balancer.console.options import ConfigFile, console
 from balancer.errors import OperatorError, SettingsError
 from balancer.runtime.start import start
@@ -146,8 +147,9 @@ def demo(
     raise typer.Exit(run_demo(load))
 
 
-for _command in (*commands.COMMANDS, *change_commands.COMMANDS, *site_commands.COMMANDS):
+for _command in (*commands.COMMANDS, *change_commands.COMMANDS, *site_commands.COMMANDS, replace):
     app.command()(_command)
+app.add_typer(config_app, name="config")
 
 
 @app.command()

@@ -21,6 +21,7 @@ balancer {__version__} ({build.kind()})
 /api/events                            state changes; ?after=REVISION&wait=SECONDS waits for the next
 /api/failures                          the last errors that the balancer itself returned: when, what, why
 /api/config                            the effective settings; ?format=yaml: as a settings file
+/api/live_changes                      DELETE forgets what operators have changed
 /api/reload                            POST {{}} takes up changed settings; {{"dry_run": true}} only compares
 /api/replace                           POST {{}} starts the program anew, on the same sockets
 /api/openapi.json                      all of this as an OpenAPI document

@@ -129,6 +129,13 @@ OPERATIONS = (
         query=(_FORMAT,),
         or_else=("application/yaml",),
     ),
+    _change(
+        "DELETE",
+        "/api/live_changes",
+        config.forget_changes,
+        "Forgets all that operators have changed: the settings are in force again",
+        replies.Forgotten,
+    ),
     Operation(
         "POST",
         "/api/reload",

@@ -80,6 +80,7 @@ class SplitView:
     weights: Mapping[str, int]
     gate: GateView | None
     last_gate: GateEnd | None
+    until_restart: bool  # a restart forgets changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,13 @@ class Config:
     origins: Mapping[str, str]
     # msgspec has no schema for a union of dataclasses.
     live_changes: Annotated[Sequence[Any], Meta(extra_json_schema={"items": {"anyOf": _EITHER}})]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many changes are forgotten."""
+
+    forgotten: int
 
 
 @dataclass(frozen=True, slots=True)

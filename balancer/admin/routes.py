@@ -40,7 +40,7 @@ async def change_route(request: web.Request) -> web.Response:
 async def one_split(request: web.Request) -> web.Response:
     """The weights of a route, and what they must hold."""
     revision = request.app[INSTANCE].revision
-    return answer(_split(await _asked(request)), revision=revision)
+    return answer(_split(request, await _asked(request)), revision=revision)
 
 
 async def change_split(request: web.Request) -> web.Response:
@@ -60,12 +60,13 @@ async def change_split(request: web.Request) -> web.Response:
         wish += f", back if {gate.abort_if} within {gate.hold:g} s"
     instance = request.app[INSTANCE]
     made = make(request, "", None, wish, lambda by: instance.split(route.name, weights, gate, by))
-    return answer(_split(await _asked(request)), revision=made.revision)
+    return answer(_split(request, await _asked(request)), revision=made.revision)
 
 
-def _split(route: RouteView) -> SplitView:
+def _split(request: web.Request, route: RouteView) -> SplitView:
     weights = {side.pool: side.weight for side in route.sides}
-    return SplitView(route.name, weights, route.gate, route.last_gate)
+    forgets = not request.app[INSTANCE].keeps_changes
+    return SplitView(route.name, weights, route.gate, route.last_gate, forgets)
 
 
 def _gate(given: Any) -> GateWish | None:

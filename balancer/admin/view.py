@@ -73,6 +73,9 @@ class UpstreamView:
     max_inflight: int  # requests it may have at once, 0 for no cap
     last_check: CheckView | None
     server_name: str = ""  # whom it must prove to be, by TLS; "" for plain HTTP
+    until_restart: bool = (
+        False  # operators have changed it, and a restart forgets that (STATE__FILE is unset)
+    )
     # Counted by workers; these defaults hold until the segment has been summed.
     inflight: int = 0
     inflight_limit: int = 0  # the limit in force, 0 for none
@@ -300,6 +303,13 @@ class Instance(Protocol):
 
     def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an added upstream. Raises RefusedError for others, KeyError if it does not exist."""
+
+    def forget(self, by: str) -> None:
+        """Make everything as in the settings again."""
+
+    @property
+    def keeps_changes(self) -> bool:
+        """Whether the operators' changes survive a restart."""
 
     def live_changes(self) -> Sequence[LiveChange | SplitChange]:
         """The operator's changes, relative to the settings."""

@@ -23,6 +23,7 @@ from balancer.config.refused_routes import broken_routes, circles_by_tls, refuse
 from balancer.config.settings import Settings
 from balancer.config.sources import GIVEN, Origin, Reading, read_environment, read_file, read_text
 from balancer.config.split import OWN_COOKIE
+from balancer.config.state import why_unusable
 from balancer.config.sticky import NO_SECRET
 from balancer.config.tls_files import NO_TLS, TlsFiles, read_files
 from balancer.config.token import read_token_file
@@ -281,6 +282,8 @@ def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[s
             problems.append(
                 about_value(("admin_token_file",), settings.admin_token_file, str(error), origins)
             )
+    if settings.state.file and (why := why_unusable(settings.state.file)):
+        problems.append(about_value(("state", "file"), settings.state.file, why, origins))
     for number, route in enumerate(settings.routes, 1):
         if route.respond is not None:
             try:

@@ -27,6 +27,7 @@ from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.route_text import MOST_ROUTES
 from balancer.config.routes import Routes
 from balancer.config.split import SplitSettings
+from balancer.config.state import StateSettings
 from balancer.config.tls import TlsSettings
 from balancer.config.upstream_spec import Spec
 
@@ -60,6 +61,7 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings = TlsSettings()
     reload: ReloadSettings = ReloadSettings()
+    state: StateSettings = StateSettings()
     pools: dict[str, NamedPool] = Field(
         default={},
         description="Further pools: `BALANCER_POOLS__<NAME>__UPSTREAMS` names the upstreams of one. It may "

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.client import CREATED, NOT_FOUND
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +32,11 @@ def in_pool(named: str) -> tuple[str, str]:
     return (match[1], match[2]) if match is not None else (DEFAULT_POOL, named)
 
 
+def forgotten(now: Mapping[str, Any]) -> str:
+    """The end of a line about a change that ends with the instance."""
+    return "; a restart forgets this (STATE__FILE is not set)" if now.get("until_restart") else ""
+
+
 class Changes:
     """Changes to one upstream of one instance; each yields lines that say what is so now."""
 
@@ -59,7 +64,7 @@ class Changes:
             more += f"; {running} in flight may finish" if running else ""
         elif now["causes"]:
             more += ", but still ejected; balancer status says why"
-        yield Text.assemble((self._id, "bold"), f" is {in_words(state)}{more}")
+        yield Text.assemble((self._id, "bold"), f" is {in_words(state)}{more}{forgotten(now)}")
         if state != "active":
             yield from self._of_the_last()
 
@@ -68,7 +73,7 @@ class Changes:
         now = self._client.patch(self._target, {"weight": weight}, "weight")
         effective = now["effective_weight"]
         ramp = f", {effective:.3g} so far in its slow start" if effective != now["weight"] else ""
-        yield Text.assemble((self._id, "bold"), f" has the weight {now['weight']}{ramp}")
+        yield Text.assemble((self._id, "bold"), f" has the weight {now['weight']}{ramp}{forgotten(now)}")
 
     def add(self) -> Iterator[Text]:
         """Add it to its pool; its name may have options."""

@@ -38,6 +38,21 @@ class AdminClient:
         """
         return self.ask("GET", target, None, field, patience=patience)[1]
 
+    def text(self, target: str, patience: float = PATIENCE) -> str:
+        """An answer that is not JSON; otherwise like `get`."""
+        connection = http.client.HTTPConnection(self.place.host, self.place.port, timeout=patience)
+        try:
+            connection.request("GET", target, headers={"Host": str(self.place)})
+            response = connection.getresponse()
+            status, content = response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._explained(error, patience) from None
+        finally:
+            connection.close()
+        if status not in _MADE:
+            raise NotABalancerError(self._surprise("GET", target, status, None))
+        return content.decode("utf-8", "replace")
+
     def patch(self, target: str, change: Mapping[str, Any], field: str) -> Mapping[str, Any]:
         """Make a change; otherwise like `get`."""
         return self.ask("PATCH", target, change, field)[1]

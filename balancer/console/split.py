@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from balancer.console.changes import forgotten
 from balancer.console.client import AdminClient
 from balancer.console.everywhere import everywhere
 from balancer.console.sides import Answer, errors_cell, fitted, gate_in_words, of_class, quantile_cells
@@ -67,7 +68,7 @@ class SplitCommand:
         now = answer["weights"]
         total = sum(now.values()) or 1
         shares = ", ".join(f"{pool} {weight} ({weight / total:.0%})" for pool, weight in now.items())
-        return Text(f"{self._route} is split: {shares}")
+        return Text(f"{self._route} is split: {shares}{forgotten(answer)}")
 
     def follow(self) -> int:
         """Show the sides until the change that `set` has made is no longer watched. Returns the exit code."""

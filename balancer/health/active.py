@@ -109,6 +109,12 @@ class ActiveChecks(Generic[UpstreamT]):
         if self._started:
             self._schedule_next(successor)
 
+    def failing(self, upstream: UpstreamT) -> None:
+        """It has failed its checks before this program looked at it: RISE passes are needed."""
+        watch = self._watches.get((upstream.pool, upstream.id))
+        if watch is not None:
+            watch.verdict.failing = watch.verdict.has_passed = True
+
     def remove(self, upstream: UpstreamT) -> None:
         """Stop checking it: cancel a running check, close its connection, forget its counts."""
         watch = self._watches.pop((upstream.pool, upstream.id), None)

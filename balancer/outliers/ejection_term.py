@@ -57,6 +57,11 @@ class EjectionTerm:
         self._until_ns = now_ns + round(seconds * 1e9)
         return seconds
 
+    def resume(self, now_ns: int, left: float, in_a_row: int) -> None:
+        """Another program has begun it: it has `left` seconds, and is the `in_a_row`th."""
+        self.in_a_row = in_a_row
+        self._until_ns = now_ns + round(left * 1e9)
+
     def end(self, now_ns: int) -> None:
         """Its probation has ended successfully."""
         self._readmitted_ns = now_ns

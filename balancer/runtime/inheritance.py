@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from balancer.config.address import Address
 from balancer.errors import OperatorError, SettingsError, StartupError
+from balancer.runtime.kept import Kept
 from balancer.runtime.listening import Listening
 from balancer.runtime.plan import Plan
 from balancer.runtime.sockets import open_admin
@@ -35,11 +36,13 @@ def handed(listening: Listening) -> tuple[HandedListener, ...]:
 
 
 class Inheritance(Part, frozen=True, kw_only=True):
-    """`listeners` as in `Listening`; `admin` is the admin listener; `via` is the instance's name in Via."""
+    """`listeners` as in `Listening`; `admin` is the admin listener; `via` is the instance's name in Via;
+    `kept` as in the file of `STATE__FILE`, with ejections."""
 
     listeners: tuple[HandedListener, ...]
     admin: HandedListener
     via: str
+    kept: Kept
 
 
 class Taken(Part, frozen=True, kw_only=True, tag="taken"):

@@ -128,7 +128,8 @@ class Instance:
     """Everything that can be read of a running balancer. Call it on the event loop only.
 
     States are read on the loop, which alone changes them, without an await in between; threads sum the
-    segment and render text. `checks` is None if active checks are off.
+    segment and render text. `checks` is None if active checks are off. `keeps`: whether what operators change
+    survives a restart.
     """
 
     def __init__(
@@ -146,16 +147,18 @@ class Instance:
         acme: Acme | None = None,
         reloads: Reloads | None = None,
         replace: Replace | None = None,
+        keeps: Callable[[], bool] = lambda: False,
         log_dropped: Callable[[], int],
         clock: Clock,
     ) -> None:
         self.events = events
         self._reloads = reloads
         self._replace = replace
+        self._keeps = keeps
         self._config = config
         self._certificates = certificates
         self._acme = acme
-        self._operator = Operator(fleet, routes.splits, routes.readonly, clock)
+        self.operator = Operator(fleet, routes.splits, routes.readonly, clock)
         self._routes = routes
         self.started = clock.wall()
         self.stopping = False
@@ -187,12 +190,12 @@ class Instance:
     @property
     def config(self) -> Exported:
         """The effective settings; their YAML includes the operator's changes."""
-        return self._operator.exported(self._config)
+        return self.operator.exported(self._config)
 
     @property
     def revision(self) -> int:
         """Of what operators have set."""
-        return self._operator.revision
+        return self.operator.revision
 
     def audit(self, pool: str, upstream: str | None, by: str, text: str) -> None:
         """Record what an operator has asked for."""
@@ -200,15 +203,15 @@ class Instance:
 
     def change(self, pool: str, upstream: str, change: Change, by: str) -> None:
         """Apply the operator's change to an upstream."""
-        self._operator.change(pool, upstream, change, by)
+        self.operator.change(pool, upstream, change, by)
 
     def add(self, pool: str, upstream: str, by: str) -> str:
         """Add an upstream; returns its id."""
-        return self._operator.add(pool, upstream, by)
+        return self.operator.add(pool, upstream, by)
 
     def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an upstream that was added."""
-        self._operator.remove(pool, upstream, by)
+        self.operator.remove(pool, upstream, by)
 
     async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`; `text` is that of a settings file to
@@ -230,9 +233,18 @@ class Instance:
         views, acme = self._certificates.views(), self._acme
         return views if acme is None else [replace(one, acme=acme.view(one.name)) for one in views]
 
+    def forget(self, by: str) -> None:
+        """Make everything as in the settings again."""
+        self.operator.forget(by)
+
+    @property
+    def keeps_changes(self) -> bool:
+        """Whether the operators' changes survive a restart."""
+        return self._keeps()
+
     def live_changes(self) -> list[LiveChange | SplitChange]:
         """The operator's changes."""
-        return self._operator.live_changes()
+        return self.operator.live_changes()
 
     async def routes(self) -> list[RouteView]:
         """All routes with the counts of their sides."""
@@ -240,11 +252,11 @@ class Instance:
 
     def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None, by: str) -> None:
         """Divide a route's requests otherwise."""
-        self._operator.split(route, weights, gate, by)
+        self.operator.split(route, weights, gate, by)
 
     def set_read_only(self, route: str, seconds: float, by: str) -> None:
         """Serve no changes on a route for a while."""
-        self._operator.set_read_only(route, seconds)
+        self.operator.set_read_only(route, seconds)
 
     def unready(self, strict: bool = False) -> list[str]:
         """Why the instance should get no traffic; `strict`: also if a pool has no eligible upstream."""
@@ -368,6 +380,7 @@ class Instance:
             backup=upstream.backup,
             max_inflight=upstream.max_inflight,
             server_name=upstream.server_name,
+            until_restart=not self._keeps() and self.operator.has_changed(upstream),
             last_check=_check_view(last) if last is not None else None,
         )
 

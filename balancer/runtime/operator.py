@@ -3,7 +3,7 @@
 They last as long as the instance; those of an upstream that discovery found end when it is removed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from balancer.config.exported import Exported, as_file
 from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_member, parse_upstream
 from balancer.discovery.member import Member
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.kept import KeptSplit, KeptUpstream
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import API, UpstreamState
@@ -31,6 +32,8 @@ class Operator:
         self._readonly = readonly
         self._clock = clock
         self._revision = 0
+        self.on_change: Callable[[], None] = _nobody  # called after each change
+        self.on_forget: Callable[[], None] = _nobody  # called before all changes are forgotten
         splits.taken_back = self.changed
 
     @property
@@ -41,6 +44,7 @@ class Operator:
     def changed(self) -> None:
         """What operators have set is not as before: raise the revision."""
         self._revision += 1
+        self.on_change()
 
     def change(self, pool: str, upstream: str, change: Change, by: str) -> None:
         """Apply a change to the fleet. Raises KeyError if the upstream does not exist any more."""
@@ -99,6 +103,50 @@ class Operator:
         if self._readonly.set(route, seconds):
             self.changed()
 
+    # --- what is kept
+
+    def kept(self) -> tuple[tuple[KeptUpstream, ...], tuple[KeptSplit, ...]]:
+        """What operators have set, in the form that outlives the instance."""
+        changed = [one for one in self._fleet.upstreams() if _is_changed(one)]
+        splits = [
+            KeptSplit(route=route, weights=dict(weights), by=by, at=at)
+            for route, weights, by, at in self._splits.kept()
+        ]
+        return tuple(map(_kept, changed)), tuple(splits)
+
+    def restore(self, upstream: UpstreamState, kept: KeptUpstream) -> None:
+        """Set again what was kept of an upstream."""
+        if kept.weight is not None:
+            self._fleet.set_weight(upstream, kept.weight)
+        if kept.admin_state is not None:
+            self._fleet.set_admin_state(upstream, AdminState(kept.admin_state))
+        upstream.changed_by, upstream.changed_at = kept.by, kept.at
+        self.changed()
+
+    def restore_split(self, kept: KeptSplit) -> None:
+        """Set again what was kept of a split. Raises RefusedError."""
+        if self._splits.set(kept.route, kept.weights, None, kept.by):
+            self.changed()
+
+    def has_changed(self, upstream: UpstreamState) -> bool:
+        """Whether an upstream is not as in the settings."""
+        return _is_changed(upstream)
+
+    def forget(self, by: str) -> None:
+        """Make everything as in the settings again."""
+        is_changed = bool(self.live_changes())
+        self.on_forget()
+        for upstream in [one for one in self._fleet.upstreams() if _is_changed(one)]:
+            if upstream.source == API:
+                self._fleet.remove(upstream)
+                continue
+            self._fleet.set_weight(upstream, upstream.settings_weight)
+            self._fleet.set_admin_state(upstream, AdminState.ACTIVE)
+        for route, weights in self._splits.of_settings():
+            self._splits.set(route, weights, None, by)
+        if is_changed:
+            self.changed()
+
     def live_changes(self) -> list[LiveChange | SplitChange]:
         """The differences from the settings."""
         return [*self._upstream_changes(), *self._splits.changes()]
@@ -148,10 +196,27 @@ class Operator:
         return {(pool, spec.id) for spec in specs} | {(pool, one.id) for one in added}
 
 
+def _nobody() -> None:
+    pass
+
+
 def _as_entry(upstream: UpstreamState) -> UpstreamSpec:
     """As it would be written in the settings."""
     return UpstreamSpec(
         upstream.host, upstream.port, upstream.weight, upstream.backup, bool(upstream.server_name)
+    )
+
+
+def _kept(upstream: UpstreamState) -> KeptUpstream:
+    active, same = upstream.wanted is AdminState.ACTIVE, upstream.weight == upstream.settings_weight
+    return KeptUpstream(
+        pool=upstream.pool,
+        id=upstream.id,
+        added=str(_as_entry(upstream)) if upstream.source == API else "",
+        admin_state=None if active else upstream.wanted.value,
+        weight=None if same else upstream.weight,
+        by=upstream.changed_by,
+        at=upstream.changed_at,
     )
 
 

@@ -87,6 +87,19 @@ class Outliers:
             self._fleet.end_probation(upstream, "a request succeeded")
             self._terms[upstream].end(self._clock.monotonic_ns())
 
+    # --- for another program
+
+    def term_left(self, upstream: UpstreamState) -> tuple[float, int]:
+        """The seconds that its ejection still lasts, and the ejection's number in a row; zeros for none."""
+        term = self._terms.get(upstream)
+        return (0.0, 0) if term is None else (term.left(self._clock.monotonic_ns()), term.in_a_row)
+
+    def resume(self, upstream: UpstreamState, left: float, in_a_row: int) -> None:
+        """It was ejected by the program before this one, and is again."""
+        term = self._terms[upstream] = EjectionTerm(self._specs[upstream.pool])
+        term.resume(self._clock.monotonic_ns(), left, in_a_row)
+        self._call_later(left, partial(self._time_is_over, upstream, term, left))
+
     # --- the admin application's call
 
     def ejection_term(self, upstream: UpstreamState) -> tuple[float, int] | None:

@@ -44,6 +44,7 @@ class Plan(Part, frozen=True, kw_only=True, tag="plan"):
     config: Exported
     notices: tuple[Notice, ...]
     reload: ReloadPlan
+    state_file: str
     models: bytes
     from_environment: tuple[str, ...]
     tls: TlsPlan | None = None

@@ -98,6 +98,7 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
             ready=settings.reload.ready,
             watched=_watched(loaded) if settings.reload.watch else (),
         ),
+        state_file=settings.state.file,
         models=pickle.dumps(settings),
         from_environment=tuple(
             sorted({one.where for one in loaded.origins.values() if one.kind == "environment"})

@@ -125,6 +125,24 @@ class Splits:
                 new.weights = {pool: was.weights[pool] for pool in new.weights}
             new.revision, new.gate, new.gates = was.revision, was.gate, was.gates
             new.back_to, new.last_gate = was.back_to, was.last_gate
+            new.changed_by, new.changed_at = was.changed_by, was.changed_at
+
+    def kept(self) -> list[tuple[str, Mapping[str, int], str, float]]:
+        """The routes whose weights are not those of the settings: the weights, who has set them, and when in
+        seconds since the epoch."""
+        return [
+            (name, one.weights, one.changed_by, one.changed_at)
+            for name, one in self._divided.items()
+            if one.weights != one.settings
+        ]
+
+    def of_settings(self) -> list[tuple[str, Mapping[str, int]]]:
+        """The routes whose weights are not those of the settings, with those."""
+        return [
+            (name, one.settings)
+            for name, one in self._divided.items()
+            if one.weights != one.settings or one.gate is not None
+        ]
 
     def weights(self, route: str) -> Mapping[str, int] | None:
         """The present weights of a route's sides, None if it is not split."""

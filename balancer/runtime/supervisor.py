@@ -34,6 +34,8 @@ from balancer.runtime.generation import Generation
 from balancer.runtime.inheritance import HandedListener, Inheritance, Successor, handed
 from balancer.runtime.instance import Instance
 from balancer.runtime.interpreter import Interpreters
+from balancer.runtime.keeping import Keeping
+from balancer.runtime.kept import Kept
 from balancer.runtime.listening import Listening
 from balancer.runtime.notify import READY, STOPPING, main_process, notify
 from balancer.runtime.open_files import Reserve, hard_limit, shares
@@ -45,6 +47,8 @@ from balancer.runtime.rereader import Rereader
 from balancer.runtime.settings_watch import SettingsWatch
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
+from balancer.runtime.state_file import read as read_state
+from balancer.runtime.state_keeper import StateKeeper
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.runtime.workers import Workers
 from balancer.telemetry.events import EventLog
@@ -121,9 +125,13 @@ class Supervisor:
             acme=plane.acme,
             reloads=self._reloads,
             replace=self._replace,
+            keeps=lambda: bool(self._plane.plan.state_file),
             log_dropped=lambda: access_writer.dropped,
             clock=clock,
         )
+        self._keeping = Keeping(self._instance.operator, plane.outliers, plane.checks.failing, ledger, log)
+        plane.fleet.watchers.append(self._keeping)
+        self._state = StateKeeper(plan.state_file, lambda: self._keeping.now(plane.fleet.upstreams()), log)
         self._admin = Admin(self._instance, plan, most.admin)
         self._acme_orders: tuple[Acme, asyncio.Task[None]] | None = None
         self._established = asyncio.Event()
@@ -131,6 +139,7 @@ class Supervisor:
         self._all_gone = asyncio.Event()
         self._ready_for_admin = asyncio.Event()  # if it replaces another program
         self._hurried = False  # told to end soon
+        self._replaced = False  # another program serves
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _generation(self, plan: Plan, listening: Listening, places: Places) -> Generation:
@@ -243,6 +252,7 @@ class Supervisor:
         if circles := self._plane.fleet.circles.at_start(self._plane.fleet.pools.values()):
             self.failed("; ".join(circles))
             return
+        self._restore()
         self._plane.fleet.established()
         if self._instance.stopping:
             return
@@ -255,6 +265,21 @@ class Supervisor:
         self._in_background(watch.run(), "watch the settings")
         if self._successor is not None:
             self._in_background(self._succeed(self._successor), "succeed")
+
+    def _restore(self) -> None:
+        """Put in force what was kept by the program before this one."""
+        fleet, path = self._plane.fleet, self._state.path
+        if self._successor is not None:
+            kept = self._successor.inheritance.kept
+        else:
+            kept, problem = read_state(path) if path else (Kept(), "")
+            if problem:
+                self._log.error("BALANCER_STATE__FILE: %s", problem)
+        self._keeping.restore(kept, fleet)
+        self._workers.ancestor = self._keeping.seed(kept, fleet)
+        self._instance.operator.on_change = self._state.changed
+        if path:
+            self._in_background(self._state.run(), "keep the state")
 
     async def _succeed(self, successor: Successor) -> None:
         """Tell the program that this one replaces to finish, as soon as it can."""
@@ -283,6 +308,7 @@ class Supervisor:
     def _took_over(self, listening: Listening) -> None:
         """Other settings are in force, with these sockets."""
         self._listening = listening
+        self._state.path = self._plane.plan.state_file
         self._order_certificates()
         self._instance.settle(self._plane.plan.config, self._plane.acme)
 
@@ -303,6 +329,7 @@ class Supervisor:
                 listeners=handed(self._listening),
                 admin=HandedListener(address=plan.admin_listen, descriptors=(self._admin_socket.fileno(),)),
                 via=plan.instance.worker.via,
+                kept=self._keeping.handed(self._plane.fleet.upstreams()),
             )
             try:
                 new = await replace(inheritance, plan.reload.ready)
@@ -311,7 +338,7 @@ class Supervisor:
                 self._log.error("%s", text)
                 self._plane.fleet.note("replace", text)
                 raise RefusedError(f"the program is not replaced: {error}") from None
-            self._instance.stopping = True
+            self._instance.stopping = self._replaced = True
         notify(main_process(new.pid))
         self._log.info("process %d serves instead; draining", new.pid)
         gone = [at for at, address in enumerate(self._listening.wanted) if address not in new.taken.listens]
@@ -388,6 +415,8 @@ class Supervisor:
 
     async def _drained(self, within: float) -> None:
         """Exit when all workers have ended, for `within` seconds at most."""
+        if not self._replaced:
+            await self._state.write()
         try:
             async with asyncio.timeout(within):
                 await self._all_gone.wait()

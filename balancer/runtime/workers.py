@@ -73,6 +73,8 @@ class Workers:
         self._worker_log = WorkerLog(log)
         self._predecessors = Predecessors()
         self._pages: tuple[int, ...] = ()  # of running incarnations, as last told to all
+        # The page of what another program, or an earlier instance, has learned; freed once all are ready.
+        self.ancestor: int | None = None
 
     def start(self) -> None:
         """Start a worker in every slot that has one."""
@@ -318,6 +320,8 @@ class Workers:
     def _heritage(self, slot: Slot, generation: Generation) -> Heritage | None:
         """The worker that knows the upstreams best: the one that serves the slot, or another one."""
         ready = [one.life for one in self._slots if one.state is SlotState.READY and one.life is not None]
+        if not ready and self.ancestor is not None:
+            return Heritage(page=self.ancestor, part=1 / generation.workers)
         if not ready:
             return None
         of = slot.life if slot.state is SlotState.READY and slot.life is not None else ready[0]
@@ -420,4 +424,7 @@ class Workers:
             self._log.info("worker %d is ready again", slot.number)
         if not self._established and not self.unready():
             self._established = True
+            if self.ancestor is not None:
+                self._ledger.fold(self.ancestor)
+                self.ancestor = None
             self._events.established()

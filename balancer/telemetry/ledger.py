@@ -147,6 +147,15 @@ class Ledger:
             parts = [page.row(row)[first:end].tolist() for page in pages]
         return [sum(cells) for cells in zip(*parts, strict=True)] if parts else [0] * (end - first)
 
+    def most(self, row: int, column: int) -> int:
+        """The largest number that a live page has in this cell, 0 without any."""
+        with self._lock:
+            return max((page.row(row)[column] for page in self._live.values()), default=0)
+
+    def cells(self, index: int, row: int) -> memoryview:
+        """The cells of a row in a page that `take_page` has returned, and that no worker owns."""
+        return self._live[index].row(row)
+
     def totals(self, kind: Kind) -> list[tuple[Labels, list[int]]]:
         """Labels and totals of all entities of one kind, in order of allocation."""
         totals = []

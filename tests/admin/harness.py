@@ -111,6 +111,12 @@ class FakeInstance:
         self.reloads.append((by, dry_run, text))
         return ReloadView("would_apply" if dry_run else "applied", "live", [], [], [], [], 7, 0.5)
 
+    def forget(self, by: str) -> None:
+        self._make()
+        self.changes.clear()
+
+    keeps_changes = False
+
     async def replace(self, by: str) -> ReplaceView:
         if self.refusal:
             raise RefusedError(self.refusal)

@@ -1,0 +1,69 @@
+"""What an instance keeps beyond its end (L7): in the file of `STATE__FILE`, or handed to the program that
+replaces it. The form of the file; nothing else reads it.
+"""
+
+from balancer.spec.part import Decoder, Part
+
+VERSION = 1
+
+
+class KeptUpstream(Part, frozen=True, kw_only=True):
+    """What an operator has set at an upstream. `added` is its entry of UPSTREAMS if the API has added it,
+    else "". `admin_state` and `weight` are None if they are those of the settings; `at` is in seconds since
+    the epoch."""
+
+    pool: str
+    id: str
+    added: str = ""
+    admin_state: str | None = None
+    weight: int | None = None
+    by: str = ""
+    at: float = 0.0
+
+
+class KeptSplit(Part, frozen=True, kw_only=True):
+    """The weights that an operator has set at a route, by pool."""
+
+    route: str
+    weights: dict[str, int]
+    by: str = ""
+    at: float = 0.0
+
+
+class Learned(Part, frozen=True, kw_only=True):
+    """What workers have learned of an upstream, 0 for nothing: the adaptive limit of all together, how long a
+    request takes without a backlog, and its own timeout of idle connections."""
+
+    pool: str
+    id: str
+    limit: int = 0
+    service_ns: int = 0
+    idle_timeout_ns: int = 0
+
+
+class Ejected(Part, frozen=True, kw_only=True):
+    """An upstream that is ejected, or on probation, at `address`. Of its ejection as an outlier, `left`
+    seconds are left; it is the `in_a_row`th."""
+
+    pool: str
+    id: str
+    address: str
+    causes: tuple[str, ...]
+    on_probation: bool = False
+    left: float = 0.0
+    in_a_row: int = 0
+
+
+class Kept(Part, frozen=True, kw_only=True):
+    """All of it. `ejected` is for a program that goes on at once: a file has none, as it may be old."""
+
+    version: int = VERSION
+    upstreams: tuple[KeptUpstream, ...] = ()
+    splits: tuple[KeptSplit, ...] = ()
+    learned: tuple[Learned, ...] = ()
+    ejected: tuple[Ejected, ...] = ()
+
+
+def decode(data: bytes) -> Kept:
+    """What `spec.part.encode` has encoded. Raises DecodeError."""
+    return Decoder[Kept](Kept).decode(data)

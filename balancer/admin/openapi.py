@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from balancer import __version__
+from balancer.admin.bodies import Body
 from balancer.admin.changing import IF_MATCH, LONGEST_NAME, OPERATOR, TAGS
 from balancer.admin.guard import JSON
 from balancer.admin.operation import Operation
@@ -91,16 +92,15 @@ class _Schemas:
         for name, component in found.items():
             _complete(component)
             self.components[name] = component
+        if isinstance(kind, type) and issubclass(kind, Body):
+            found[kind.__name__]["minProperties"] = 1
         return schema
 
 
 def _complete(component: dict[str, Any]) -> None:
-    """Say what msgspec does not know: answers have all fields, also those with a default where they are made,
-    and bodies have at least one."""
-    if "properties" not in component:
-        return
-    if component.get("additionalProperties") is False:
-        component["minProperties"] = 1
+    """Say what msgspec does not know: answers have all fields, also those with a default where they are
+    made."""
+    if "properties" not in component or component.get("additionalProperties") is False:  # no answer
         return
     component["required"] = list(component["properties"])
     for field in component["properties"].values():

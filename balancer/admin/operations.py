@@ -145,6 +145,7 @@ OPERATIONS = (
         takes=(ReloadOrder,),
         also={422: replies.NotReloaded},
         refuses=(409,),
+        is_conditional=True,
     ),
     Operation(
         "POST",
@@ -154,6 +155,7 @@ OPERATIONS = (
         ReplaceView,
         takes=(NoOrder,),
         refuses=(409,),
+        is_conditional=True,
     ),
     _get("/api/openapi.json", openapi.show_document, "This document", dict[str, Any]),
 )

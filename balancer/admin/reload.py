@@ -7,9 +7,9 @@ from aiohttp import web
 
 from balancer.admin.answers import BadRequestError, answer, body_of, error
 from balancer.admin.bodies import ReloadOrder
-from balancer.admin.changing import caller
+from balancer.admin.changing import Asked
 from balancer.admin.keys import INSTANCE
-from balancer.admin.view import NotReloadedError
+from balancer.admin.view import NotReloadedError, RefusedError
 
 _UNPROCESSABLE, _CONFLICT = 422, 409
 
@@ -23,13 +23,18 @@ async def reload_settings(request: web.Request) -> web.Response:
             "settings from a request are not taken up, as they would be gone at the next start; write "
             'them to the settings file, or set "dry_run": true'
         )
-    instance = request.app[INSTANCE]
+    instance, asked = request.app[INSTANCE], Asked(request, "", None, "reloads the settings")
+    asked.is_still_wanted()
     try:
-        view = await instance.reload(caller(request), dry_run=order.dry_run, text=order.settings)
+        view = await instance.reload(asked.by, dry_run=order.dry_run, text=order.settings)
     except NotReloadedError as problem:
+        if not order.dry_run:
+            asked.audit(f"{problem.result.replace('_', ' ')}: {problem}")
         status = _UNPROCESSABLE if problem.result == "refused" else _CONFLICT
         return error(str(problem), status, result=problem.result, problems=problem.problems)
-    return answer(view)
+    if not order.dry_run:
+        asked.audit(view.result)
+    return answer(view, revision=instance.revision)
 
 
 async def replace_program(request: web.Request) -> web.Response:
@@ -37,7 +42,15 @@ async def replace_program(request: web.Request) -> web.Response:
     body: Any = await body_of(request)
     if body.strip() not in (b"", b"{}"):
         raise BadRequestError("the body has the wrong form; write {}")
-    return answer(await request.app[INSTANCE].replace(caller(request)))
+    instance, asked = request.app[INSTANCE], Asked(request, "", None, "replaces the program")
+    asked.is_still_wanted()
+    try:
+        view = await instance.replace(asked.by)
+    except RefusedError as problem:
+        asked.audit(f"refused: {problem}")
+        raise
+    asked.audit("done")
+    return answer(view, revision=instance.revision)
 
 
 def _order(body: bytes) -> ReloadOrder:

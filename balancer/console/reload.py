@@ -53,6 +53,8 @@ def _tables(answer: Answer) -> Iterator[RenderableType]:
         yield from (Text(""), _changes(answer["changes"]))
     if answer["members"]:
         yield from (Text(""), _members(answer["members"]))
+    for problem in answer.get("problems", ()):
+        yield from (Text(""), Text(f"but {problem}", style="bold red"))
     if answer["from_environment"]:
         names = ", ".join(answer["from_environment"])
         said = f"not from the file, as the environment of the instance sets it: {names}"

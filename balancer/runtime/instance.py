@@ -218,7 +218,10 @@ class Instance:
         look at instead of the present one. Raises RefusedError."""
         if self._reloads is None:
             raise RefusedError("this instance cannot read its settings again")
-        return await self._reloads.reload(by, dry_run=dry_run, text=text)
+        view = await self._reloads.reload(by, dry_run=dry_run, text=text)
+        if view.result == "applied":
+            self._operator.changed()
+        return view
 
     async def replace(self, by: str) -> ReplaceView:
         """Start the program anew in place of this one. Raises RefusedError."""

@@ -19,6 +19,10 @@ CHANGES: list[Any] = [
     pytest.param("PATCH", "/api/routes/web", {"read_only": 60}, id="route"),
     pytest.param("PATCH", "/api/routes/web/split", {"stable": 1}, id="split"),
 ]
+WHOLE: list[Any] = [
+    pytest.param("/api/reload", "reloads the settings: applied", id="reload"),
+    pytest.param("/api/replace", "replaces the program: done", id="replacement"),
+]
 
 
 @pytest.mark.parametrize(
@@ -218,3 +222,21 @@ NAMES = [
 @pytest.mark.parametrize(("name", "shown"), NAMES)
 def test_a_name_is_one_short_line(name: str, shown: str) -> None:
     assert readable(name.strip(), LONGEST_NAME) == shown
+
+
+@pytest.mark.parametrize(("path", "said"), WHOLE)
+async def test_changes_of_the_whole_instance_are_conditional_and_audited(
+    client: AdminClient, instance: FakeInstance, path: str, said: str
+) -> None:
+    assert (await client.post(path, json={}, headers={"If-Match": '"6"'})).status == 412
+    response = await client.post(path, json={}, headers={"If-Match": '"7"'})
+    assert (response.status, "ETag" in response.headers) == (200, True)
+    assert [text for *_, text in instance.audits][1:] == [f"127.0.0.1 {said}"]
+    assert len(instance.reloads) == (path == "/api/reload")
+
+
+async def test_a_look_at_what_a_reload_would_do_is_no_change(
+    client: AdminClient, instance: FakeInstance
+) -> None:
+    assert (await client.post("/api/reload", json={"dry_run": True})).status == 200
+    assert instance.audits == []

@@ -98,3 +98,8 @@ def test_failures_are_shown_with_all_of_their_fields(view: Any, record: type[msg
 
 def test_events_are_shown_with_all_of_their_fields() -> None:
     assert [one.name for one in fields(EventView)] == [one.name for one in fields(Event)]
+
+
+@pytest.mark.parametrize(("body", "least"), [("UpstreamPatch", 1), ("ReloadOrder", None), ("NoOrder", None)])
+def test_bodies_that_ask_for_something_are_not_empty(body: str, least: int | None) -> None:
+    assert DOCUMENT["components"]["schemas"][body].get("minProperties") == least

@@ -82,6 +82,14 @@ def test_the_changes_are_tables() -> None:
     assert admin.asked[0][2] == {"dry_run": True}
 
 
+def test_what_went_wrong_in_spite_of_a_reload_is_shown() -> None:
+    answer = {**CHANGED, "problems": ["the certificate /run/a.pem cannot be used"]}
+    with fake_admin(lambda method, target, body: (200, answer)) as admin:
+        code, lines, _ = run(admin, "reload")
+    assert code == 0
+    assert ["but", "the", "certificate", "/run/a.pem", "cannot", "be", "used"] in lines
+
+
 def test_diff_sends_the_file(tmp_path: Path) -> None:
     file = tmp_path / "new.yaml"
     file.write_text("policy: random  # \u00fc\n", encoding="utf-8")

@@ -312,6 +312,7 @@ async def test_a_split_is_shown_and_changed(client: AdminClient, instance: FakeI
         "weights": {"stable": 90, "canary": 10},
         "gate": None,
         "last_gate": None,
+        "until_restart": True,
     }
     response = await client.patch(SPLIT, json={"stable": 50, "canary": 50})
     assert (response.status, (await response.json())["weights"]) == (200, {"stable": 50, "canary": 50})

@@ -7,15 +7,20 @@ from balancer.admin.hosts import Hosts
 from balancer.admin.keys import HOSTS, INSTANCE, TOKEN, VIA
 from balancer.admin.openapi import DOCUMENT, Document
 from balancer.admin.operations import OPERATIONS
+from balancer.admin.registration import REGISTERS, Tokens, no_tokens
 from balancer.admin.view import Instance
 
 
 def build_app(
-    instance: Instance, token: str = "", via: str = "", hosts: Hosts | None = None
+    instance: Instance,
+    token: str = "",
+    via: str = "",
+    hosts: Hosts | None = None,
+    registration_tokens: Tokens = no_tokens,
 ) -> web.Application:
     """The aiohttp application for `instance`; the caller serves it. Changes need `token`; if it is empty,
     only programs on this machine may make changes. `via` is the instance's name in Via. `hosts` are the names
-    it answers for, None for all."""
+    it answers for, None for all. `registration_tokens` are those with which apps join a pool."""
     app = web.Application(
         client_max_size=answers.MOST_BODY,
         middlewares=[
@@ -29,6 +34,7 @@ def build_app(
     app[VIA] = via
     app[INSTANCE] = instance
     app[TOKEN] = token
+    app[REGISTERS] = registration_tokens
     app[DOCUMENT] = Document(OPERATIONS)
     # GET also allows HEAD.
     app.add_routes(

@@ -8,7 +8,7 @@ import orjson
 from msgspec import UNSET, Meta, UnsetType
 
 from balancer.admin.answers import BadRequestError
-from balancer.admin.view import MOST_READ_ONLY
+from balancer.admin.view import MOST_READ_ONLY, MOST_TTL
 from balancer.config.shares import MOST_WEIGHT as MOST_SHARE
 from balancer.config.upstream_spec import MAX_WEIGHT
 from balancer.upstreams.state import AdminState
@@ -37,12 +37,18 @@ class UpstreamPatch(Body, frozen=True):
 
 
 class NewUpstream(Body, frozen=True):
-    """An upstream by IP address, written like an entry of UPSTREAMS."""
+    """An upstream by IP address, written like an entry of UPSTREAMS; with a time to live in seconds, after
+    which it is dropped unless this is sent again."""
 
     EXAMPLE = '{"upstream": "10.0.0.9:8000"}'
-    WRONG = {"upstream": f"is not text; write {EXAMPLE}"}
+    EXAMPLE_OF_APPS: ClassVar[str] = '{"upstream": "10.0.0.9:8000", "ttl": 30}'
+    WRONG = {
+        "upstream": f"is not text; write {EXAMPLE}",
+        "ttl": f"is not a whole number of seconds from 1 to {MOST_TTL}",
+    }
 
     upstream: Annotated[str, Meta(examples=["10.0.0.9:8000?weight=2"])]
+    ttl: Annotated[int, Meta(ge=1, le=MOST_TTL)] | UnsetType = UNSET
 
 
 class RoutePatch(Body, frozen=True):

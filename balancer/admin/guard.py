@@ -8,6 +8,7 @@ import re
 
 from aiohttp import web
 
+from balancer.admin import registration
 from balancer.admin.answers import Handler, error
 from balancer.admin.hosts import host_of, is_loopback
 from balancer.admin.keys import HOSTS, TOKEN, VIA
@@ -17,7 +18,6 @@ from balancer.http.via import balancers_in
 _READING = frozenset(["GET", "HEAD", "OPTIONS"])
 # Headers that a proxy in front of the listener adds: then the peer's address is not the client's.
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
-_SCHEME = "bearer "
 JSON = "application/json"
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)")
 
@@ -66,23 +66,19 @@ async def changes_need_leave(request: web.Request, handler: Handler) -> web.Stre
     if request.method != "DELETE" and request.content_type != JSON:
         # Without a CORS preflight, a page in a browser cannot send this type, or a DELETE, to another site.
         return error(f"a change must be sent as JSON: set Content-Type to {JSON}", 415)
-    if token:
-        if not _has_token(request, token):
-            refusal = error("this request needs the ADMIN_TOKEN: send Authorization: Bearer TOKEN", 401)
-            refusal.headers["WWW-Authenticate"] = 'Bearer realm="balancer"'
-            return refusal
+    given = registration.token_of(request)
+    if token and hmac.compare_digest(given, token.encode()):
+        return await handler(request)
+    if pools := registration.pools_of(given, request.app[registration.REGISTERS]()):
+        if not registration.is_allowed(request, pools):
+            return error(registration.refusal(pools), 403)
+    elif token:
+        refusal = error("this request needs the ADMIN_TOKEN: send Authorization: Bearer TOKEN", 401)
+        refusal.headers["WWW-Authenticate"] = 'Bearer realm="balancer"'
+        return refusal
     elif (reason := why_not_local(request)) is not None:
         return error(f"{reason}: set ADMIN_TOKEN to allow changes from other machines", 403)
     return await handler(request)
-
-
-def _has_token(request: web.Request, token: str) -> bool:
-    given = request.headers.get("Authorization", "")
-    if given[: len(_SCHEME)].lower() != _SCHEME:
-        return False
-    return hmac.compare_digest(
-        given[len(_SCHEME) :].strip().encode("utf-8", "surrogateescape"), token.encode()
-    )
 
 
 def why_not_local(request: web.Request) -> str | None:

@@ -6,12 +6,13 @@ from urllib.parse import quote
 from aiohttp import web
 from msgspec import UNSET
 
-from balancer.admin.answers import GoneError, NotFoundError, answer, body_of
+from balancer.admin.answers import GoneError, NotFoundError, answer, body_of, error
 from balancer.admin.bodies import NewUpstream, UpstreamPatch, decoded
-from balancer.admin.changing import make
+from balancer.admin.changing import Asked, make
 from balancer.admin.keys import INSTANCE
+from balancer.admin.registration import is_by_app
 from balancer.admin.replies import Pools, Upstreams
-from balancer.admin.view import Change, PoolView, UpstreamView
+from balancer.admin.view import REGISTERED, Change, PoolView, UpstreamView
 from balancer.telemetry.columns import BUCKETS
 
 _MOST_NAMES = 20  # listed in a message
@@ -53,19 +54,32 @@ async def change_upstream(request: web.Request) -> web.Response:
 
 
 async def add_upstream(request: web.Request) -> web.Response:
-    """Add an upstream; answers with it, and its path in Location: 201 if it is new, 200 if it was there."""
+    """Add an upstream; answers with it, and its path in Location: 201 if it is new, 200 if it was there. With
+    a time to live it is no operator's setting: apps send it again and again."""
     new = decoded(await body_of(request), NewUpstream)
     pool, instance = _asked_name(request), request.app[INSTANCE]
-    added = ""
+    wish = f"adds {new.upstream} to pool {pool}"
+    by_app = is_by_app(request)
+    if new.ttl is not UNSET:
+        asked = Asked(request, pool, None, f"{wish} for {new.ttl} s")
+        asked.is_still_wanted()
+        added, is_new = instance.register(pool, new.upstream, new.ttl, by_app)
+        if is_new:
+            asked.audit("done")
+        revision = instance.revision
+    elif by_app:
+        return error(f"this token registers upstreams for a time: write {NewUpstream.EXAMPLE_OF_APPS}", 403)
+    else:
+        added = ""
 
-    def add(by: str) -> None:
-        nonlocal added
-        added = instance.add(pool, new.upstream, by)
+        def add(by: str) -> None:
+            nonlocal added
+            added = instance.add(pool, new.upstream, by)
 
-    made = make(request, pool, None, f"adds {new.upstream} to pool {pool}", add)
+        made = make(request, pool, None, wish, add)
+        is_new, revision = made.changed, made.revision
     where = {"Location": f"/api/pools/{pool}/upstreams/{quote(added, safe='')}"}
-    status = 201 if made.changed else 200
-    return answer(instance.upstream(pool, added), status, where, revision=made.revision)
+    return answer(instance.upstream(pool, added), 201 if is_new else 200, where, revision=revision)
 
 
 async def remove_upstream(request: web.Request) -> web.Response:
@@ -73,9 +87,17 @@ async def remove_upstream(request: web.Request) -> web.Response:
     pool, instance = _asked_name(request), request.app[INSTANCE]
     try:
         upstream = _asked_upstream(request)
-    except NotFoundError as error:
-        raise GoneError(str(error)) from None
+    except NotFoundError as problem:
+        raise GoneError(str(problem)) from None
     wish = f"removes {upstream.id} from pool {pool}"
+    if is_by_app(request):
+        if upstream.source != REGISTERED:
+            return error(f"{upstream.id} was not registered with this token: the ADMIN_TOKEN removes it", 403)
+        asked = Asked(request, pool, upstream.id, wish)
+        asked.is_still_wanted()
+        instance.deregister(pool, upstream.id)
+        asked.audit("done")
+        return answer(upstream, revision=instance.revision)
     made = make(request, pool, upstream.id, wish, lambda by: instance.remove(pool, upstream.id, by))
     return answer(upstream, revision=made.revision)
 

@@ -12,6 +12,7 @@ from balancer.admin.app import build_app
 from balancer.admin.connections import Connections
 from balancer.admin.hosts import Hosts, is_loopback
 from balancer.admin.keys import HOSTS
+from balancer.admin.registration import Tokens, no_tokens
 from balancer.admin.view import Instance
 from balancer.clock import Clock, SystemClock
 
@@ -35,7 +36,8 @@ def _is_no_clients_fault(record: logging.LogRecord) -> bool:
 class AdminServer:
     """The admin listener's HTTP server, in the running event loop.
 
-    `hosts` are the names of ADMIN_HOSTS; `most` is the limit on connections.
+    `hosts` are the names of ADMIN_HOSTS; `most` is the limit on connections; `registration_tokens` returns
+    the present ones.
     """
 
     def __init__(
@@ -47,11 +49,12 @@ class AdminServer:
         *,
         most: int,
         clock: Clock | None = None,
+        registration_tokens: Tokens = no_tokens,
     ) -> None:
         self._names = frozenset(hosts)
         self._most = most
         self._clock = clock or SystemClock()
-        self._app = build_app(instance, token, via)
+        self._app = build_app(instance, token, via, registration_tokens=registration_tokens)
         self._connections: Connections | None = None
         self._runner = web.AppRunner(
             self._app,

@@ -10,6 +10,8 @@ from balancer.telemetry.columns import HISTOGRAM_CELLS
 from balancer.telemetry.events import EventLog
 
 MOST_READ_ONLY = 3600.0  # seconds for which a route may serve no changes
+MOST_TTL = 86_400  # seconds for which an upstream may be registered
+REGISTERED = "registered"  # the source of upstreams that have registered themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,8 @@ class UpstreamView:
     max_inflight: int  # requests it may have at once, 0 for no cap
     last_check: CheckView | None
     server_name: str = ""  # whom it must prove to be, by TLS; "" for plain HTTP
-    until_restart: bool = (
-        False  # operators have changed it, and a restart forgets that (STATE__FILE is unset)
-    )
+    until_restart: bool = False  # operators have changed it, and a restart forgets that
+    expires: str = ""  # when its registration ends, ISO 8601 in UTC; "" if it has none
     # Counted by workers; these defaults hold until the segment has been summed.
     inflight: int = 0
     inflight_limit: int = 0  # the limit in force, 0 for none
@@ -300,6 +301,13 @@ class Instance(Protocol):
     def add(self, pool: str, upstream: str, by: str) -> str:
         """Add an upstream, written like an entry of UPSTREAMS; returns its id. If it is there already, with
         these options, nothing changes. Raises RefusedError."""
+
+    def register(self, pool: str, upstream: str, seconds: int, by_app: bool) -> tuple[str, bool]:
+        """Add an upstream for `seconds`, or prolong its time; returns its id, and whether it is new.
+        `by_app`: it has the pool's token. Raises RefusedError."""
+
+    def deregister(self, pool: str, upstream: str) -> None:
+        """Remove an upstream that its app has registered: no change by an operator."""
 
     def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an added upstream. Raises RefusedError for others, KeyError if it does not exist."""

@@ -17,7 +17,7 @@ from balancer.config.access_log import AccessLogSettings
 from balancer.config.address import Address, parse_host_name, parse_listen
 from balancer.config.cpus import usable_cpus
 from balancer.config.group import Group
-from balancer.config.types import MASK, CommaList, Count, Duration, Switch
+from balancer.config.types import CommaList, Count, Duration, SecretToken, Switch
 
 
 def _parse_workers(value: object) -> object:
@@ -26,15 +26,6 @@ def _parse_workers(value: object) -> object:
 
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
-
-
-def _check_token(token: SecretStr) -> SecretStr:
-    text = token.get_secret_value()
-    if text == MASK:
-        raise ValueError("is the mask that replaces a secret in output; write the secret itself")
-    if not all("!" <= each <= "~" for each in text):
-        raise ValueError("has characters that a header cannot carry; write visible ASCII, without spaces")
-    return token
 
 
 HostName = Annotated[str, AfterValidator(parse_host_name)]
@@ -69,7 +60,7 @@ class InstanceSettings(Group):
         validate_default=True,
         description="Address of `/healthz`, `/readyz`, `/metrics` and the admin API.",
     )
-    admin_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
+    admin_token: SecretToken = Field(
         default=SecretStr(""),
         description="Token for admin API changes. If unset, only local processes may make changes.",
     )

@@ -101,8 +101,8 @@ def load_with_origins(
         file = read_file(name, environment.origins["config",].where) if name else Reading()
     origins = {**file.origins, **environment.origins}
     tree = completed(_overlay(file.tree, environment.tree))
-    if tree.get(POOLS):
-        tree.setdefault("upstreams", [])  # the pool `default` is not needed then
+    if tree.get(POOLS) or tree.get("registration"):
+        tree.setdefault("upstreams", [])  # the pool `default` is not needed then, or apps join it
     problems = [*environment.problems, *file.problems, *_pool_names(tree, origins)]
     if not is_text(tree):  # the models would raise a UnicodeEncodeError
         raise _wrong([*problems, *(_text_problems(tree, origins) or [f"{name}: {_NO_TEXT}"])])
@@ -199,14 +199,14 @@ def _pools(settings: Settings) -> list[tuple[Path, PoolSettings]]:
 def _nobody(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Pools without an upstream."""
     for above, pool in _pools(settings)[1 if settings.pools else 0 :]:
-        if not pool.upstreams:
+        if not pool.upstreams and not pool.registration.is_on:
             text = "names no upstream; write app1:8000,app2:8000"
             yield about_value((*above, "upstreams"), [], text, origins)
 
 
 def _no_routes(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Several pools, and nothing that says which requests they serve."""
-    pools = [*([DEFAULT] if settings.upstreams else []), *settings.pools]
+    pools = [*([DEFAULT] if settings.has_default else []), *settings.pools]
     if not settings.routes and len(pools) > 1:
         example = ", ".join([*(f"/{name}/={name}" for name in pools[1:]), f"/={pools[0]}"])
         yield (
@@ -218,7 +218,7 @@ def _no_routes(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[s
 def _without_requests(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """Pools that no route names."""
     named = {pool for route in settings.routes for pool in route.pools}
-    for name in [*([DEFAULT] if settings.upstreams else []), *settings.pools]:
+    for name in [*([DEFAULT] if settings.has_default else []), *settings.pools]:
         if settings.routes and name not in named:
             yield f"{variable(('routes',))}: no route names the pool {name}, so it gets no requests"
 
@@ -284,6 +284,7 @@ def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[s
             )
     if settings.state.file and (why := why_unusable(settings.state.file)):
         problems.append(about_value(("state", "file"), settings.state.file, why, origins))
+    problems += _token_problems(settings, origins)
     for number, route in enumerate(settings.routes, 1):
         if route.respond is not None:
             try:
@@ -292,6 +293,21 @@ def _file_problems(settings: Settings, origins: Mapping[Path, Origin]) -> list[s
                 text = f'respond.file: "{route.respond.file}" {error}'
                 problems.append(about_route(number, route.name, text, origins))
     return problems
+
+
+def _token_problems(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """Files without a token of a pool's apps, and tokens that would let apps make any change."""
+    admin = settings.admin_token.get_secret_value()
+    for above, pool in _pools(settings):
+        token, file = pool.registration.token.get_secret_value(), pool.registration.token_file
+        if file:
+            try:
+                read_token_file(file)
+            except ValueError as error:
+                yield about_value((*above, "registration", "token_file"), file, str(error), origins)
+        elif token and token == admin:
+            where = place((*above, "registration", "token"), origins)
+            yield f"{where}: is also the ADMIN_TOKEN, which allows any change; choose another"
 
 
 def _files_problems(

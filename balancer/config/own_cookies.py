@@ -39,7 +39,7 @@ class _Cookies:
 
 
 def _pools(settings: Settings) -> Iterator[tuple[Path, str, PoolSettings]]:
-    if settings.upstreams:
+    if settings.has_default:
         yield (), "", settings
     for name, pool in settings.pools.items():
         yield (POOLS, name), name, pool

@@ -20,6 +20,7 @@ from balancer.config.pool_groups import (
     OutlierSettings,
     RetrySettings,
 )
+from balancer.config.registration import RegistrationSettings
 from balancer.config.route import RouteLimits, RouteTimeouts
 from balancer.config.sticky import StickySettings
 from balancer.config.types import CommaList, Count, Duration, JsonObject, Switch, check_hash_key
@@ -131,11 +132,12 @@ class PoolSettings(Group):
     keepalive: KeepaliveSettings = KeepaliveSettings()
     upstream_tls: UpstreamTlsSettings = UpstreamTlsSettings()
     retry: RetrySettings = RetrySettings()
+    registration: RegistrationSettings = RegistrationSettings()
 
 
 class NamedPool(PoolSettings):
-    """A pool under POOLS. What it does not set itself it has from the top of the tree, but for its
-    upstreams."""
+    """A pool under POOLS. What it does not set itself it has from the top of the tree, but for its upstreams
+    and the token with which apps join them."""
 
     timeouts: OwnPoolTimeouts = OwnPoolTimeouts()
     limits: OwnPoolLimits = OwnPoolLimits()

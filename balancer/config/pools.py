@@ -39,10 +39,10 @@ def completed(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pool_values(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that pools take from the top: not its upstreams."""
+    """The values that pools take from the top: not what makes its upstreams."""
     values: dict[str, Any] = {}
     for path in POOL_SETTINGS:
-        if path == ("upstreams",):
+        if path[0] in ("upstreams", "registration"):
             continue
         held: Any = tree
         for part in path[:-1]:
@@ -62,6 +62,8 @@ def _merged(above: Mapping[str, Any], own: Any) -> Any:
     if not isinstance(own, Mapping):
         return own
     merged = {**above, **own}
+    if own.get("registration"):
+        merged.setdefault("upstreams", [])  # apps join it
     for key in above.keys() & own.keys():
         if isinstance(above[key], Mapping) and isinstance(own[key], Mapping) and key != "policy_options":
             merged[key] = {**above[key], **own[key]}

@@ -18,7 +18,7 @@ from balancer.config.upstream_spec import DEFAULT
 def refused_routes(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """A sentence for each misfit."""
     rules = _rules(settings)
-    pools = [*([DEFAULT] if settings.upstreams else []), *settings.pools]
+    pools = [*([DEFAULT] if settings.has_default else []), *settings.pools]
     for text in misfits(rules, pools):
         yield about_routes(text, origins)
     for circle in circles(rules):

@@ -84,6 +84,11 @@ class Settings(PoolSettings, InstanceSettings, ListenerSettings, BaseSettings):
             raise ValueError(f"has the same port as LISTEN ({listen}); give one of them another port")
         return admin
 
+    @property
+    def has_default(self) -> bool:
+        """Whether there is the pool `default`: it has upstreams, or apps may join it."""
+        return bool(self.upstreams) or self.registration.is_on
+
     @field_validator("tls")
     @classmethod
     def _its_port_is_free(cls, tls: TlsSettings, info: ValidationInfo) -> TlsSettings:

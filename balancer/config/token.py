@@ -1,4 +1,4 @@
-"""The token for changes through the admin API (L1): set directly, or read from a file."""
+"""Tokens for changes through the admin API (L1): set directly, or read from a file."""
 
 from pathlib import Path
 
@@ -8,14 +8,15 @@ from balancer.errors import OperatorError
 _SETTING = "BALANCER_ADMIN_TOKEN_FILE"
 
 
-def read_token(token: str, file: str) -> str:
-    """The token of the settings, "" if there is none. Raises OperatorError for a file without a token."""
+def read_token(token: str, file: str, setting: str = _SETTING) -> str:
+    """The token of the settings, "" if there is none; `setting` names the file. Raises OperatorError for a
+    file without a token."""
     if not file:
         return token
     try:
         return read_token_file(file)
     except ValueError as error:
-        raise OperatorError(f'{_SETTING}: "{file}" {error}') from None
+        raise OperatorError(f'{setting}: "{file}" {error}') from None
 
 
 def read_token_file(file: str) -> str:

@@ -10,7 +10,7 @@ from balancer.config.sources import Origin
 
 def refused_fields(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:
     """A sentence for each condition and key that goes by such a field."""
-    keys: list[tuple[Path, str]] = [((), settings.hash_key)] if settings.upstreams else []
+    keys: list[tuple[Path, str]] = [((), settings.hash_key)] if settings.has_default else []
     keys += [((POOLS, name), pool.hash_key) for name, pool in settings.pools.items()]
     named = [((*above, "hash_key"), key) for above, key in keys]
     for path, key in [*named, (("split", "key"), settings.split.key)]:

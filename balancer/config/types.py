@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from balancer.config.durations import format_duration, parse_duration
 from balancer.config.json_text import from_json
@@ -25,6 +25,19 @@ from balancer.config.written import (
 )
 
 MASK = "**********"  # as pydantic writes a SecretStr
+
+
+def check_secret_token(token: SecretStr) -> SecretStr:
+    """Refuse the mask, and what a header cannot carry."""
+    text = token.get_secret_value()
+    if text == MASK:
+        raise ValueError("is the mask that replaces a secret in output; write the secret itself")
+    if not all("!" <= each <= "~" for each in text):
+        raise ValueError("has characters that a header cannot carry; write visible ASCII, without spaces")
+    return token
+
+
+SecretToken = Annotated[SecretStr, AfterValidator(check_secret_token)]
 
 _SIZE = re.compile(r"([0-9]{1,12})\s*([kKmMgG])?")
 _METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}")  # as the proxy accepts them, but only capitals

@@ -198,7 +198,7 @@ _RULES: tuple[_Rule, ...] = (
 def unused(settings: Settings, origins: Mapping[Path, Origin], tree: Mapping[str, Any]) -> list[str]:
     """One sentence for each setting that was set and changes nothing. `tree` holds the values as written."""
     # A value at the top is also the default of every pool: it has an effect unless it has none in any.
-    only_for_pools = bool(settings.pools) and not settings.upstreams
+    only_for_pools = bool(settings.pools) and not settings.has_default
     found = [
         sentence
         for path, sentence in _sentences(settings, (), origins, tree)

@@ -1,6 +1,7 @@
 """Starts the admin server (L7) after the workers, so that the first request does not wait for its imports."""
 
 import socket
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from balancer.admin.view import Instance
@@ -14,11 +15,18 @@ if TYPE_CHECKING:
 class Admin:
     """The admin server of an instance, and what it needs loaded."""
 
-    def __init__(self, instance: Instance, plan: Plan, most: int) -> None:
-        """`most` is the limit on connections."""
+    def __init__(
+        self,
+        instance: Instance,
+        plan: Plan,
+        most: int,
+        registration_tokens: Callable[[], Mapping[str, str]],
+    ) -> None:
+        """`most` is the limit on connections. `registration_tokens` are the present ones, by pool."""
         self._instance = instance
         self._plan = plan
         self._most = most
+        self._registration_tokens = registration_tokens
         self._server: AdminServer | None = None
         self.serves = False
 
@@ -27,7 +35,12 @@ class Admin:
         server_class = await aside("load-admin", load)
         plan = self._plan
         self._server = server_class(
-            self._instance, plan.admin_token, plan.instance.worker.via, plan.admin_hosts, most=self._most
+            self._instance,
+            plan.admin_token,
+            plan.instance.worker.via,
+            plan.admin_hosts,
+            most=self._most,
+            registration_tokens=self._registration_tokens,
         )
         await self._server.start(sock)
         self.serves = True

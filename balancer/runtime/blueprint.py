@@ -56,7 +56,7 @@ def instance_spec(
     pools: list[tuple[str, PoolSettings, PoolTimeouts, PoolLimits]] = [
         (name, pool, pool.timeouts, pool.limits) for name, pool in settings.pools.items()
     ]
-    if settings.upstreams:
+    if settings.has_default:
         pools.insert(0, (DEFAULT, settings, settings.timeouts, settings.limits))
     files = upstream_tls or {}
     specs = {

@@ -14,6 +14,7 @@ from balancer.health.settings import within_ns
 from balancer.messages import PoolUpdate
 from balancer.pools.slow_start import ramp
 from balancer.runtime.circles import Circles
+from balancer.runtime.expiries import Expiries
 from balancer.runtime.members import Members
 from balancer.runtime.pool_updates import PoolUpdates
 from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
@@ -53,6 +54,7 @@ class Fleet:
         self._updates = PoolUpdates(
             lambda: self.revision, clock=clock, call_later=call_later, broadcast=broadcast
         )
+        self._expiries = Expiries(self._expire, clock=clock, call_later=call_later)
         self._established = False
         self.circles = Circles(own or Ourselves(()), clock, log, self._say)
         self._members = Members(
@@ -173,19 +175,28 @@ class Fleet:
         self._event("weight", upstream, OPERATOR, f"{upstream.id} {text}")
         self._changed(self.pools[upstream.pool])
 
-    def add(self, pool_name: str, member: Member) -> bool:
-        """The operator adds this upstream; False if no row is left for it."""
+    def add(self, pool_name: str, member: Member, source: str = API) -> bool:
+        """The operator adds this upstream, or it registers itself; False if no row is left for it."""
         pool = self.pools[pool_name]
-        if not self._members.add(pool, API, member):
+        if not self._members.add(pool, source, member):
             return False
         self._changed(pool)
         return True
 
-    def remove(self, upstream: UpstreamState) -> None:
-        """The operator removes an upstream that was added; its running requests go on to their end."""
+    def limit(self, upstream: UpstreamState, seconds: float) -> None:
+        """Remove it in `seconds`, unless this is said again before."""
+        self._expiries.set(upstream, seconds)
+
+    def remove(self, upstream: UpstreamState, why: str = "operator request") -> None:
+        """Remove an upstream that was added; its running requests go on to their end."""
         pool = self.pools[upstream.pool]
-        self._members.remove(pool, upstream, "operator request")
+        self._expiries.forget(upstream)
+        self._members.remove(pool, upstream, why)
         self._changed(pool)
+
+    def _expire(self, upstream: UpstreamState) -> None:
+        if self.pools[upstream.pool].upstreams.get(upstream.id) is upstream:
+            self.remove(upstream, "its registration has expired")
 
     def _want(self, upstream: UpstreamState, state: AdminState, cause: str, why: str) -> None:
         before, upstream.wanted = upstream.wanted, state

@@ -33,6 +33,7 @@ from balancer.config.exported import Exported
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.messages import FailureRecord
+from balancer.runtime.additions import register
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.operator import Operator
 from balancer.runtime.route_counts import RouteCounts
@@ -160,6 +161,7 @@ class Instance:
         self._acme = acme
         self.operator = Operator(fleet, routes.splits, routes.readonly, clock)
         self._routes = routes
+        self._clock = clock
         self.started = clock.wall()
         self.stopping = False
         self._fleet = fleet
@@ -209,6 +211,17 @@ class Instance:
         """Add an upstream; returns its id."""
         return self.operator.add(pool, upstream, by)
 
+    def register(self, pool: str, upstream: str, seconds: int, by_app: bool) -> tuple[str, bool]:
+        """Add an upstream for a time, or prolong it; returns its id, and whether it is new."""
+        registered, is_new = register(self._fleet, pool, upstream, seconds, by_app=by_app)
+        if is_new:
+            self.operator.on_change()
+        return registered, is_new
+
+    def deregister(self, pool: str, upstream: str) -> None:
+        """Remove a registered upstream, as its app wants."""
+        self._fleet.remove(self._fleet.pools[pool].upstreams[upstream], "its app has ended its registration")
+
     def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an upstream that was added."""
         self.operator.remove(pool, upstream, by)
@@ -220,7 +233,7 @@ class Instance:
             raise RefusedError("this instance cannot read its settings again")
         view = await self._reloads.reload(by, dry_run=dry_run, text=text)
         if view.result == "applied":
-            self._operator.changed()
+            self.operator.changed()
         return view
 
     async def replace(self, by: str) -> ReplaceView:
@@ -384,8 +397,14 @@ class Instance:
             max_inflight=upstream.max_inflight,
             server_name=upstream.server_name,
             until_restart=not self._keeps() and self.operator.has_changed(upstream),
+            expires=self._expiry(upstream),
             last_check=_check_view(last) if last is not None else None,
         )
+
+    def _expiry(self, upstream: UpstreamState) -> str:
+        if not upstream.expires_ns:
+            return ""
+        return moment(self._clock.wall() + (upstream.expires_ns - self._clock.monotonic_ns()) / 1e9)
 
     def _with_counts(self, pools: list[PoolView]) -> list[PoolView]:
         totals = dict(self._ledger.totals(Kind.UPSTREAM))

@@ -46,6 +46,7 @@ class Keeping:
         return Kept(
             upstreams=(*changed, *self._awaited.values()),
             splits=splits,
+            registered=self._operator.registered(),
             learned=tuple(filter(None, map(self._learned, upstreams))),
         )
 
@@ -105,6 +106,13 @@ class Keeping:
                     self._operator.restore(pool.upstreams[one.id], one)
             else:
                 self._awaited[one.pool, one.id] = one
+        for registered in kept.registered:
+            if registered.pool not in fleet.pools:
+                continue
+            try:
+                self._operator.restore_registered(registered)
+            except RefusedError as error:
+                self._log.warning("the registered upstream %s is not used: %s", registered.entry, error)
         for ejected in kept.ejected:
             pool = fleet.pools.get(ejected.pool)
             upstream = None if pool is None else pool.upstreams.get(ejected.id)

@@ -30,6 +30,16 @@ class KeptSplit(Part, frozen=True, kw_only=True):
     at: float = 0.0
 
 
+class Registered(Part, frozen=True, kw_only=True):
+    """An upstream that is there until `until`, in seconds since the epoch; `entry` is as in UPSTREAMS.
+    `by_app`: it has registered itself."""
+
+    pool: str
+    entry: str
+    until: float
+    by_app: bool
+
+
 class Learned(Part, frozen=True, kw_only=True):
     """What workers have learned of an upstream, 0 for nothing: the adaptive limit of all together, how long a
     request takes without a backlog, and its own timeout of idle connections."""
@@ -60,6 +70,7 @@ class Kept(Part, frozen=True, kw_only=True):
     version: int = VERSION
     upstreams: tuple[KeptUpstream, ...] = ()
     splits: tuple[KeptSplit, ...] = ()
+    registered: tuple[Registered, ...] = ()
     learned: tuple[Learned, ...] = ()
     ejected: tuple[Ejected, ...] = ()
 

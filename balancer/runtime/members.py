@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 
+from balancer.admin.view import REGISTERED
 from balancer.config.address import needs_no_look_up
 from balancer.discovery.member import Member
 from balancer.errors import StartupError
@@ -11,6 +12,8 @@ from balancer.runtime.states import API, FleetWatcher, PoolState, UpstreamState
 from balancer.spec.instance import UpstreamSpec
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
+
+_ADDED_BY = {API: "operator request", REGISTERED: "it has registered itself"}
 
 
 class Members:
@@ -74,6 +77,7 @@ class Members:
                 present = None
             if present is not None:
                 present.source = ""
+                present.expires_ns = 0
                 self._amend(present, member)
             else:
                 self.add(pool, "", member)
@@ -124,7 +128,7 @@ class Members:
         self._begin(upstream, "it is new")
         pool.upstreams[upstream.id] = upstream
         found = f"found by {source}" if source else "named by the settings"
-        why = "operator request" if source == API else found
+        why = _ADDED_BY.get(source) or found
         self._log.info("upstream %s of pool %s added: %s", upstream.id, pool.name, why)
         self._event("added", upstream, None, f"{upstream.id} added: {why}")
         for watcher in self._watchers:

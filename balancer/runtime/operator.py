@@ -3,20 +3,21 @@
 They last as long as the instance; those of an upstream that discovery found end when it is removed.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from balancer.admin.view import Change, GateWish, LiveChange, RefusedError, SplitChange, moment
+from balancer.admin.view import REGISTERED, Change, GateWish, LiveChange, RefusedError, SplitChange, moment
 from balancer.clock import Clock
 from balancer.config.exported import Exported, as_file
-from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_member, parse_upstream
-from balancer.discovery.member import Member
+from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_upstream
+from balancer.runtime.additions import add, parsed, register, whose_is
 from balancer.runtime.fleet import Fleet
-from balancer.runtime.kept import KeptSplit, KeptUpstream
+from balancer.runtime.kept import KeptSplit, KeptUpstream, Registered
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
-from balancer.runtime.states import API, UpstreamState
+from balancer.runtime.states import ADDED, API, UpstreamState
 from balancer.upstreams.state import AdminState, in_words
 
 
@@ -64,31 +65,23 @@ class Operator:
     def add(self, pool: str, text: str, by: str) -> str:
         """Add the upstream that `text`, an entry of UPSTREAMS, names; returns its id. If it is there already,
         with these options, nothing changes. Raises RefusedError."""
-        try:
-            spec = parse_member(text)
-        except ValueError as error:
-            raise RefusedError(f"{text!r} {error}") from None
-        upstreams = self._fleet.pools[pool].upstreams
-        if (there := upstreams.get(spec.id)) is not None:
+        spec = parsed(text)
+        if (there := self._fleet.pools[pool].upstreams.get(spec.id)) is not None:
+            if there.expires_ns:
+                raise RefusedError(f"{spec.id} is there for a time; DELETE it first, to add it for good")
             if (now := _as_entry(there)) != spec:
                 raise RefusedError(f"pool {pool} has {spec.id} already, as {now}; PATCH changes its weight")
             return spec.id
-        if why := self._fleet.circles.why_not(spec.host, spec.port):
-            raise RefusedError(f"{text!r} {why}")
-        server_name = self._fleet.pools[pool].spec.tls.name_of(spec.host) if spec.tls else ""
-        member = Member(spec.id, spec.host, spec.port, spec.weight, spec.host, spec.backup, server_name)
-        if not self._fleet.add(pool, member):
-            raise RefusedError(f"there is no room for {spec.id}: the instance is at its limit of upstreams")
-        self._mark(upstreams[spec.id], by)
+        self._mark(add(self._fleet, pool, spec, API), by)
         return spec.id
 
     def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an upstream. Raises RefusedError if `add` did not add it, KeyError if there is none."""
         found = self._fleet.pools[pool].upstreams[upstream]
-        if found.source != API:
-            whose = found.source or "the settings"
+        if found.source not in ADDED:
             raise RefusedError(
-                f'{upstream} comes from {whose}; PATCH {{"admin_state": "maintenance"}} takes it out'
+                f"{upstream} comes from {whose_is(found)}; "
+                'PATCH {"admin_state": "maintenance"} takes it out'
             )
         self._fleet.remove(found)
         self.changed()
@@ -128,6 +121,26 @@ class Operator:
         if self._splits.set(kept.route, kept.weights, None, kept.by):
             self.changed()
 
+    def registered(self) -> tuple[Registered, ...]:
+        """The upstreams that are there for a time, in the form that outlives the instance."""
+        now_ns, now = self._clock.monotonic_ns(), self._clock.wall()
+        return tuple(
+            Registered(
+                pool=one.pool,
+                entry=str(_as_entry(one)),
+                until=float(round(now + (one.expires_ns - now_ns) / 1e9)),
+                by_app=one.source == REGISTERED,
+            )
+            for one in self._fleet.upstreams()
+            if one.expires_ns
+        )
+
+    def restore_registered(self, kept: Registered) -> None:
+        """Register again what was kept, for the rest of its time. Raises RefusedError."""
+        left = math.ceil(kept.until - self._clock.wall())
+        if left > 0:
+            register(self._fleet, kept.pool, kept.entry, left, by_app=kept.by_app)
+
     def has_changed(self, upstream: UpstreamState) -> bool:
         """Whether an upstream is not as in the settings."""
         return _is_changed(upstream)
@@ -137,7 +150,7 @@ class Operator:
         is_changed = bool(self.live_changes())
         self.on_forget()
         for upstream in [one for one in self._fleet.upstreams() if _is_changed(one)]:
-            if upstream.source == API:
+            if _is_added(upstream):
                 self._fleet.remove(upstream)
                 continue
             self._fleet.set_weight(upstream, upstream.settings_weight)
@@ -191,7 +204,7 @@ class Operator:
             )
             for spec in specs
         ]
-        added = [one for one in self._fleet.upstreams() if one.source == API and one.pool == pool]
+        added = [one for one in self._fleet.upstreams() if _is_added(one) and one.pool == pool]
         settings["upstreams"] += [str(_as_entry(one)) for one in added]
         return {(pool, spec.id) for spec in specs} | {(pool, one.id) for one in added}
 
@@ -212,7 +225,7 @@ def _kept(upstream: UpstreamState) -> KeptUpstream:
     return KeptUpstream(
         pool=upstream.pool,
         id=upstream.id,
-        added=str(_as_entry(upstream)) if upstream.source == API else "",
+        added=str(_as_entry(upstream)) if _is_added(upstream) else "",
         admin_state=None if active else upstream.wanted.value,
         weight=None if same else upstream.weight,
         by=upstream.changed_by,
@@ -224,8 +237,13 @@ def _is_changed(upstream: UpstreamState) -> bool:
     return (
         upstream.wanted is not AdminState.ACTIVE
         or upstream.weight != upstream.settings_weight
-        or upstream.source == API
+        or _is_added(upstream)
     )
+
+
+def _is_added(upstream: UpstreamState) -> bool:
+    """Whether an operator has added it for good."""
+    return upstream.source == API and not upstream.expires_ns
 
 
 def _difference(upstream: UpstreamState) -> LiveChange:
@@ -235,7 +253,7 @@ def _difference(upstream: UpstreamState) -> LiveChange:
         upstream=upstream.id,
         admin_state=None if active else upstream.wanted,
         weight=None if same else upstream.weight,
-        added=upstream.source == API,
+        added=_is_added(upstream),
         by=upstream.changed_by,
         at=moment(upstream.changed_at),
     )

@@ -3,6 +3,7 @@
 It crosses a pipe once: the settings are read by a process of their own (`reader`).
 """
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from balancer.config.address import Address
@@ -33,7 +34,8 @@ class ReloadPlan(Part, frozen=True, kw_only=True):
 class Plan(Part, frozen=True, kw_only=True, tag="plan"):
     """`drain_delay` is in seconds; `admin_token` is "" if there is none; `config` is what the admin API
     shows; `tls` is None if there is no TLS listener. `models` are the settings in a form that only
-    `planning` reads, to compare them with later ones. `from_environment` names the variables that are set."""
+    `planning` reads, to compare them with later ones. `from_environment` names the variables that are set.
+    `registration_tokens`: by pool, those of its apps."""
 
     instance: InstanceSpec
     listen: Address
@@ -49,6 +51,7 @@ class Plan(Part, frozen=True, kw_only=True, tag="plan"):
     from_environment: tuple[str, ...]
     tls: TlsPlan | None = None
     upstream_tls: tuple[UpstreamTlsPlan, ...] = ()
+    registration_tokens: Mapping[str, str] = {}
 
     @property
     def listens(self) -> list[Address]:

@@ -62,6 +62,7 @@ def _watched(loaded: Loaded) -> tuple[str, ...]:
     """The settings file, and the files named by settings that nothing else watches."""
     settings = loaded.settings
     named = [settings.config, settings.admin_token_file]
+    named += [pool.registration.token_file for pool in (settings, *settings.pools.values())]
     named += [route.respond.file for route in settings.routes if route.respond is not None]
     return tuple(name for name in named if name)
 
@@ -76,8 +77,18 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
         asked_for = ("limits", "max_connections") in loaded.origins
         text = lowered(wanted, affordable, open_files, settings.workers)
         notices.append(Notice("warning" if is_alarming(affordable, asked_for) else "info", text))
-    top = {DEFAULT: settings} if settings.upstreams else {}
+    top = {DEFAULT: settings} if settings.has_default else {}
     upstream_tls = {name: pool.upstream_tls for name, pool in {**top, **settings.pools}.items()}
+    registration_tokens = {
+        name: read_token(
+            group.token.get_secret_value(), group.token_file, f"REGISTRATION__TOKEN_FILE of pool {name}"
+        )
+        for name, pool in {**top, **settings.pools}.items()
+        if (group := pool.registration).is_on
+    }
+    admin_token = read_token(settings.admin_token.get_secret_value(), settings.admin_token_file)
+    if admin_token and admin_token in registration_tokens.values():
+        raise OperatorError("REGISTRATION__TOKEN is also the ADMIN_TOKEN; choose another")
     return Plan(
         instance=instance_spec(
             settings,
@@ -89,7 +100,8 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
         listen=settings.listen,
         admin_listen=settings.admin_listen,
         admin_hosts=settings.admin_hosts,
-        admin_token=read_token(settings.admin_token.get_secret_value(), settings.admin_token_file),
+        admin_token=admin_token,
+        registration_tokens=registration_tokens,
         drain_delay=settings.timeouts.drain_delay,
         config=export(loaded),
         notices=tuple(notices),

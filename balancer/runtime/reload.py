@@ -91,7 +91,8 @@ class Reloads:
             try:
                 read = await self._read(text)
                 new, changed = self._compared(read.plan)
-                how = "nothing" if _is_nothing(read, changed) else _how(changed)
+                same_tokens = new.registration_tokens == self._plane.plan.registration_tokens
+                how = "nothing" if same_tokens and _is_nothing(read, changed) else _how(changed)
                 problems: list[str] = []
                 if not dry_run and how != "nothing":
                     problems = await (self._replace(new) if changed.needs_new_workers else self._live(new))

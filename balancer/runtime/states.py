@@ -4,11 +4,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from balancer.admin.view import REGISTERED
 from balancer.messages import MemberState, PoolUpdate
 from balancer.spec.worker import PoolSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck, is_eligible
 
 API = "api"  # the source of upstreams that the operator has added
+ADDED = (API, REGISTERED)  # sources of what was added by the admin API
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +48,7 @@ class UpstreamState:
     settings_weight: int = 0  # from the settings, or from discovery
     changed_by: str = ""  # the operator who has last changed it, "" if none has
     changed_at: float = 0.0  # seconds since the epoch
+    expires_ns: int = 0  # when its registration ends, on the monotonic clock; 0 if it has none
 
     def __post_init__(self) -> None:
         self.settings_weight = self.weight

@@ -132,7 +132,7 @@ class Supervisor:
         self._keeping = Keeping(self._instance.operator, plane.outliers, plane.checks.failing, ledger, log)
         plane.fleet.watchers.append(self._keeping)
         self._state = StateKeeper(plan.state_file, lambda: self._keeping.now(plane.fleet.upstreams()), log)
-        self._admin = Admin(self._instance, plan, most.admin)
+        self._admin = Admin(self._instance, plan, most.admin, lambda: self._plane.plan.registration_tokens)
         self._acme_orders: tuple[Acme, asyncio.Task[None]] | None = None
         self._established = asyncio.Event()
         self._exit: asyncio.Future[int] = loop.create_future()

@@ -1,6 +1,7 @@
 """The admin application over an instance that the test controls."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace as replace
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -88,6 +89,7 @@ class FakeInstance:
         self.config = Exported({"listen": "0.0.0.0:8080"}, {"listen": "default"}, "listen: 0.0.0.0:8080\n")
         self.changes: list[tuple[str, str, Change]] = []
         self.added: list[tuple[str, str]] = []
+        self.registered: list[tuple[str, str, int, bool]] = []
         self.removed: list[tuple[str, str]] = []
         self.refusal = ""
         self.reloads: list[tuple[str, bool, str | None]] = []
@@ -139,6 +141,15 @@ class FakeInstance:
             self._make()
             self.added.append((pool, upstream))
         return UPSTREAM.id
+
+    def register(self, pool: str, upstream: str, seconds: int, by_app: bool) -> tuple[str, bool]:
+        if self.refusal:
+            raise RefusedError(self.refusal)
+        self.registered.append((pool, upstream, seconds, by_app))
+        return UPSTREAM.id, len(self.registered) == 1
+
+    def deregister(self, pool: str, upstream: str) -> None:
+        self.removed.append((pool, upstream))
 
     def remove(self, pool: str, upstream: str, by: str) -> None:
         self._make()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from balancer.clients.connection import ClientConnection
 from balancer.clients.context import DRAIN_GRACE_NS, ClientContext
@@ -11,7 +11,7 @@ from balancer.clients.entrance import Entrance
 from balancer.clients.handshakes import Handshakes
 from balancer.clients.inspection import Inspection, is_overdue
 from balancer.clients.rescue import Rescue
-from balancer.clients.roles import Client
+from balancer.clients.roles import Client, Routers
 from balancer.clients.tunnel_drain import TunnelDrain
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
@@ -24,9 +24,6 @@ from balancer.proxy.overdue import deadline_passed, total_passed
 from balancer.proxy.router import Router
 from balancer.spec.tls import ChallengeSpec
 from balancer.spec.worker import FOREVER_NS
-
-# The router of each listener for these routes; None if a pool of theirs is not there.
-Reroute: TypeAlias = Callable[[RoutesUpdate], Sequence[Router] | None]
 
 # Clients whose time is over that are answered in one turn of the loop: takes about 3 ms.
 _AT_ONCE: Final = 64
@@ -51,8 +48,8 @@ class DataPlane:
         "_loop",
         "_monotonic_ns",
         "_released",
-        "_reroute",
         "_rescue",
+        "_routers",
         "_tunnel_drain",
         "context",
         "entrance",
@@ -71,12 +68,12 @@ class DataPlane:
         entrance: Entrance,
         handshakes: Handshakes | None = None,
         doors: Sequence[Door] = (),
-        reroute: Reroute | None = None,
+        routers: Routers | None = None,
     ) -> None:
-        """`entrance` is that of the plain listener, `doors` are those of all listeners; `reroute` makes their
+        """`entrance` is that of the plain listener, `doors` are those of all listeners; `routers` makes their
         routers for other routes."""
         self.router: Router = context.router
-        self._reroute = reroute
+        self._routers = routers
         self.handshakes = handshakes
         self.entrance = entrance
         self.membership = membership
@@ -128,6 +125,8 @@ class DataPlane:
         if self._tunnel_drain is not None:
             self._tunnel_drain.look(self._monotonic_ns())
         self._released += self.membership.sweep()
+        if self._routers is not None:
+            self._released += self._routers.sweep()
         self.flush()
 
     def take_split(self, update: SplitUpdate) -> None:
@@ -145,7 +144,7 @@ class DataPlane:
 
     def take_routes(self, update: RoutesUpdate) -> None:
         """Other routes for requests that come from now on; those that are running keep theirs."""
-        routers = None if self._reroute is None else self._reroute(update)
+        routers = None if self._routers is None else self._routers.changed(update)
         if routers is None:
             return
         self.router = self.context.router = routers[-1]
@@ -212,7 +211,7 @@ class DataPlane:
         self.flush()
 
     def take_released(self) -> list[int]:
-        """Rows of removed upstreams that are no longer written to here, since the last call."""
+        """Rows of removed upstreams and routes that are no longer written to here, since the last call."""
         released, self._released = self._released, []
         return released
 

@@ -1,12 +1,15 @@
 """The roles of a client connection for the code that keeps, counts and sweeps it (L6)."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from mypy_extensions import mypyc_attr
 
 from balancer.clients.listener_counts import ListenerCounts
 from balancer.http.forwarding import Peer
+from balancer.messages import RoutesUpdate
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.router import Router
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -64,3 +67,18 @@ class Client(Guest):
     @abstractmethod
     def peer_vanished(self, events: int) -> None:
         """Polling shows that the client has closed while it was not being read."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Routers(ABC):
+    """Makes the routers of the listeners, in the view of the data plane."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def changed(self, update: RoutesUpdate) -> Sequence[Router] | None:
+        """That of each listener for these routes; None if a pool of theirs is not there."""
+
+    @abstractmethod
+    def sweep(self) -> list[int]:
+        """The rows of routes that are gone, and that are not written to any more, since the last call."""

@@ -149,7 +149,7 @@ def build_data_plane(
     plain, secure = _entrances(spec, rows, routers, place)
     doors = [Door(each, spec.routes) for each in (plain, secure) if each is not None]
     handshakes = None if secure is None or spec.tls is None else Handshakes(clients, secure, spec.tls)
-    plane = DataPlane(clients, proxy, membership, journal, clock, plain, handshakes, doors, routing.changed)
+    plane = DataPlane(clients, proxy, membership, journal, clock, plain, handshakes, doors, routing)
     for split in start.splits:
         plane.take_split(split)
     for read_only in start.read_only:

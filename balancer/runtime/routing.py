@@ -9,6 +9,7 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from balancer.clients.roles import Routers
 from balancer.counters import Batch
 from balancer.messages import RoutesUpdate
 from balancer.pools.pool import UpstreamPool
@@ -21,7 +22,7 @@ from balancer.spec.tls import TlsSpec
 from balancer.spec.worker import RouteSpec
 
 
-class Routing:
+class Routing(Routers):
     """`cells` returns the cells of a row in this worker's page, whose counts `batch` stores; `most` is how
     many client connections the worker may have; `tls` is that of its second listener."""
 
@@ -39,12 +40,31 @@ class Routing:
         self._shares = FairShares(most)
         self._tls = tls
         self._counters: dict[int, RouteCounters] = {}
+        self._gone: dict[int, bool] = {}  # rows of routes that are gone: whether idle at the last sweep
 
     def changed(self, update: RoutesUpdate) -> Sequence[Router] | None:
         """The router of each listener; None if a pool is not there."""
         if not {side.pool for route in update.routes for side in route.sides} <= self._pools.keys():
             return None
+        present = {row for rows in update.rows for row in rows}
+        self._gone = {row: False for row in self._counters if row not in present}
         return self.routers(update.routes, update.rows)
+
+    def sweep(self) -> list[int]:
+        """The rows of routes that are gone, and that are not written to any more, since the last call.
+
+        Exchanges that are running keep their routes, so a row must be idle in two sweeps.
+        """
+        released = []
+        for row, was_idle in list(self._gone.items()):
+            counters = self._counters[row]
+            is_idle = not counters.level and not counters.pending
+            if is_idle and was_idle:
+                released.append(row)
+                del self._gone[row], self._counters[row]
+            else:
+                self._gone[row] = is_idle
+        return released
 
     def routers(self, specs: Sequence[RouteSpec], rows: Sequence[tuple[int, ...]]) -> list[Router]:
         """That of the plain listener, and if there is one, that of the TLS listener; the last one has the

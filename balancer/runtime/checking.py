@@ -111,5 +111,4 @@ class CheckedFleet:
     def removed(self, upstream: UpstreamState) -> None:
         """Stop checking it."""
         self._out.discard(upstream)
-        if upstream.pool in self._specs:
-            self._checks.remove(upstream)
+        self._checks.remove(upstream)  # also if the settings have no checks, or no such pool, any more

@@ -28,6 +28,9 @@ class Recorder:
     def moved(self, upstream: UpstreamState) -> None:
         self.calls.append(("moved", False))
 
+    def change(self, upstream: UpstreamState, settings: Any) -> None:
+        self.calls.append(("change", False))
+
 
 def upstream(**changes: Any) -> UpstreamState:
     return UpstreamState("default", "app1:8000", "app1", 8000, 1, 4, "10.0.0.1", **changes)
@@ -103,3 +106,44 @@ def test_results_of_checks_pass_through_the_fleet(harness: Harness) -> None:
         ("readmitted", "active_check"),
         ("draining", "announced"),
     ]
+
+
+OTHER: Any = object()
+SETTLED = [
+    pytest.param({"default": SETTINGS}, {"default": SETTINGS}, [], id="the same"),
+    pytest.param({"default": SETTINGS}, {"default": OTHER}, [("change", False)], id="other checks"),
+    pytest.param({"default": SETTINGS}, {}, [("remove", False)], id="none any more"),
+    pytest.param({}, {"default": OTHER}, [("change", False)], id="checks that are new"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "calls"), SETTLED)
+def test_checks_of_other_settings(
+    before: dict[str, Any], after: dict[str, Any], calls: list[tuple[str, bool]]
+) -> None:
+    checks = Recorder()
+    watcher = CheckedFleet(checks, before)  # type: ignore[arg-type]  # it is asked for no more than this
+    watcher.settle(after, [upstream()])
+    assert checks.calls == calls
+
+
+def test_an_upstream_in_maintenance_gets_the_new_checks_when_it_is_back() -> None:
+    checks = Recorder()
+    watcher = CheckedFleet(checks, {"default": SETTINGS})  # type: ignore[arg-type]  # it is asked for no more than this
+    one = upstream(wanted=AdminState.MAINTENANCE)
+    watcher.wanted(one)
+    watcher.settle({"default": OTHER}, [one])
+    assert checks.calls == [("remove", False)]
+    one.wanted = AdminState.ACTIVE
+    watcher.wanted(one)
+    assert checks.calls == [("remove", False), ("add", False)]
+
+
+def test_upstreams_of_a_pool_that_is_gone_are_not_checked_any_more() -> None:
+    """The settings have changed before: the pool's old workers were to end first."""
+    checks = Recorder()
+    watcher = CheckedFleet(checks, {"default": SETTINGS})  # type: ignore[arg-type]  # it is asked for no more than this
+    one = upstream()
+    watcher.settle({}, [])
+    watcher.removed(one)
+    assert checks.calls == [("remove", False)]

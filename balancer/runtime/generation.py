@@ -46,8 +46,4 @@ class Generation:
 
     def ended_by(self, after: "Generation") -> tuple[int, ...]:
         """Which of its listeners, by their place in `addresses`, are no more in the next generation."""
-        return tuple(
-            at
-            for at, address in enumerate(self.addresses)
-            if at >= len(after.addresses) or after.addresses[at] != address
-        )
+        return tuple(at for at, address in enumerate(self.addresses) if address not in after.addresses)

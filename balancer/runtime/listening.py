@@ -55,12 +55,16 @@ class Listening:
         StartupError if an address is not available; nothing has changed then."""
         slots = max(self.slots, workers)
         opened: list[list[socket.socket]] = []
-        kept = dict(zip(self.wanted, self._sockets, strict=True))
+        kept = list(zip(self.wanted, self._sockets, strict=True))
+        ours = {address.port for address in self.addresses}
         try:
             for address in wanted:
-                present = kept.get(address, [])
+                present = next((sockets for listens, sockets in kept if listens == address), [])
+                kept = [each for each in kept if each[1] is not present]  # two may both listen on port 0
                 where = bound_address(present[0]) if present else address
-                opened.append([*present, *bind_listeners(where, slots - len(present), shared=bool(present))])
+                # On a port of ours the address may change to one that includes the present one.
+                shared = bool(present) or where.port in ours
+                opened.append([*present, *bind_listeners(where, slots - len(present), shared=shared)])
         except BaseException:
             self._close_others(opened)
             raise

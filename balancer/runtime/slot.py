@@ -16,7 +16,7 @@ class Life:
     """One incarnation: its page of the stats segment, its process once started, its watchdog, and what it was
     made from."""
 
-    __slots__ = ("generation", "page", "process", "watchdog")
+    __slots__ = ("drained", "generation", "page", "process", "watchdog")
 
     process: Process
 
@@ -24,6 +24,7 @@ class Life:
         self.generation = generation
         self.page = page
         self.watchdog = watchdog
+        self.drained = False  # it has said its last words
 
 
 class Renewal:
@@ -87,7 +88,7 @@ class Slot:
     def __init__(self, number: int) -> None:
         self.number = number
         self.incarnation = 0  # how many it has had
-        self.renewals = 0  # how many of them have replaced one that served
+        self.renewals = 0  # how many of them were planned, after the first one
         self.renewal: Renewal | None = None  # that is under way
         self.state = SlotState.EMPTY
         self.life: Life | None = None  # the incarnation that serves it, or will once it is ready
@@ -122,7 +123,7 @@ class Slot:
         """Its renewal serves; returns its predecessor, if there is one."""
         before = self.life
         self.renewal = None
-        self.renewals += before is not None
+        self.renewals += before is not None or (self.state is SlotState.UNUSED and self.incarnation > 0)
         self.incarnation += 1
         self.life = life
         self.became_ready(now)

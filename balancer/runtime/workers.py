@@ -1,6 +1,7 @@
 """Starts, watches, replaces and finally shuts down the workers of this instance (L7)."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import assert_never
@@ -43,6 +44,7 @@ from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
 
 ADOPT_AFTER = 1.0
+STOPPING = "the instance is stopping"
 
 
 class Workers:
@@ -143,7 +145,8 @@ class Workers:
     def broadcast(self, message: FromSupervisor) -> None:
         """Send a change to all workers. One that cannot take it would use old state, so it is killed."""
         for slot, life in self._lives():
-            self._send(slot, life, message)
+            if not life.drained:
+                self._send(slot, life, message)
 
     def _send(self, slot: Slot, life: Life, message: FromSupervisor) -> None:
         if not life.process.send(message):
@@ -159,6 +162,9 @@ class Workers:
             slot = Slot(len(self._slots))
             slot.unused()
             self._slots.append(slot)
+        if self._stopping:
+            done(STOPPING)
+            return
         slot = self._slots[number]
         slot.renewal = Renewal(generation, done)
         self._begin(slot, slot.renewal)
@@ -181,9 +187,25 @@ class Workers:
         """Workers that start from now on are of that generation."""
         self._generation = generation
 
-    def shrink(self) -> None:
-        """Slots that the present generation does not need retire."""
+    @property
+    def most(self) -> int:
+        """How many workers a generation may have: each has a page, and its successor needs one too."""
+        return self._ledger.pages - 1
+
+    @property
+    def stopping(self) -> bool:
+        """Whether they have been told to drain."""
+        return self._stopping
+
+    def fit(self) -> None:
+        """Slots that the present generation does not need retire; those that it has no worker for, as none
+        could be started, get one like those of workers that have ended."""
+        if self._stopping:
+            return
         generation = self._generation
+        for slot in self._slots[: generation.workers]:
+            if slot.state is SlotState.UNUSED:
+                slot.vacated(self._now())
         unused = self._slots[generation.workers :]
         befores = [slot.unused() for slot in unused]
         for slot, before in zip(unused, befores, strict=True):
@@ -234,6 +256,8 @@ class Workers:
     def drain(self) -> None:
         """Tell all workers to finish and exit; `gone` follows."""
         self._stopping = True
+        for slot in self._slots:
+            self.give_up(slot.number, STOPPING)
         self.broadcast(Drain())
         self._check_gone()
 
@@ -259,7 +283,7 @@ class Workers:
     def samples(self) -> list[WorkerSample]:
         """Samples for the metrics; reads /proc. May be called from another thread."""
         samples = []
-        draining = dict.fromkeys(range(len(self._slots)), 0.0)  # CPU seconds of those that were superseded
+        draining: defaultdict[int, float] = defaultdict(float)  # CPU seconds of those that were superseded
         for slot, superseded in list(self._predecessors):
             draining[slot.number] += read_stats(superseded.process.pid).cpu_seconds
         for slot in self._slots:
@@ -378,8 +402,10 @@ class Workers:
     def _message(self, slot: Slot, life: Life, message: FromWorker) -> None:
         life.watchdog.heard()
         match message:
-            case Heartbeat() | Drained():
+            case Heartbeat():
                 pass  # it only shows that the worker is alive
+            case Drained():
+                life.drained = True
             case Access():
                 self._events.access(message)
             case Failures():

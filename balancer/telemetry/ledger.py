@@ -93,6 +93,11 @@ class Ledger:
         """Labels and row of all entities of one kind, in order of allocation."""
         return [(labels, row) for (k, labels), row in list(self._rows.items()) if k is kind]
 
+    @property
+    def pages(self) -> int:
+        """How many there are for incarnations."""
+        return len(self._free_pages) + len(self._live)
+
     def has_page(self) -> bool:
         """Whether a page is free."""
         return bool(self._free_pages)

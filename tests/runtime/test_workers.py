@@ -1,7 +1,6 @@
 """The workers: every worker is replaced, no accept queue lingers, a start-up error is not repeated for
 ever."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,6 @@ from balancer.messages import (
     Drained,
     Eject,
     Elsewhere,
-    FailureRecord,
     Failures,
     Fatal,
     Heartbeat,
@@ -29,18 +27,15 @@ from balancer.messages import (
     Retire,
     Verdict,
 )
-from balancer.runtime.generation import Generation
 from balancer.runtime.slot import TICK
 from balancer.runtime.watchdog import SILENT_TICKS, STACK_TICKS
-from balancer.runtime.workers import Workers
 from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
-from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
 from balancer.upstreams.traffic_history import Symptom
-from tests.fakes.loop import FakeClock
-from tests.fakes.messages import failure_record, start_message
-from tests.fakes.worker_process import FakeProcess, FakeSpawn
+from tests.fakes.messages import failure_record
+from tests.fakes.worker_process import FakeProcess
+from tests.runtime.workers_harness import Harness
 
 UPDATE = PoolUpdate(name="default", revision=7, starting=False, members=())
 ABOUT: dict[str, Any] = {"pool": "default", "id": "app1:8000", "row": 4, "host": "10.0.0.1"}
@@ -50,85 +45,6 @@ SUSPECTED: dict[str, Any] = {
     "on_probation": False,
     "skip_reason": None,
 }
-
-
-class Harness:
-    """Fake workers; `said` are the reports to the supervisor."""
-
-    def __init__(self, segment: Segment, workers: int) -> None:
-        self.segment = segment
-        self.ledger = Ledger(segment)
-        self.clock = FakeClock()
-        self.spawn = FakeSpawn()
-        self.said: list[str] = []
-        self.access_log = b""
-        self.errors: list[FailureRecord] = []
-        self.verdict: Verdict | None = None
-        self.room = True
-        self.generation = self.make(workers)
-        self.workers = Workers(
-            self.generation,
-            ledger=self.ledger,
-            clock=self.clock,
-            log=logging.getLogger("test"),
-            events=self,
-            has_room=lambda: self.room,
-        )
-
-    def make(self, workers: int, slots: int = 0, addresses: tuple[object, ...] = (80,)) -> Generation:
-        return Generation(
-            workers=workers,
-            slots=max(slots, workers),
-            addresses=addresses,
-            start_message=lambda slot, page: start_message(slot=slot, page=page),
-            spawn=self.spawn,
-            drain=3600.0,
-        )
-
-    def established(self) -> None:
-        self.said.append("established")
-
-    def failed(self, error: str) -> None:
-        self.said.append(error)
-
-    def gone(self) -> None:
-        self.said.append("gone")
-
-    def access(self, message: Access) -> None:
-        self.access_log += message.text()
-
-    def failures(self, message: Failures) -> None:
-        self.errors += message.records
-
-    def suspected(self, worker: int, message: Eject) -> Verdict | None:
-        self.said.append(f"worker {worker} suspects {message.id}")
-        return self.verdict
-
-    def doubted(self, worker: int, message: Doubt) -> None:
-        self.said.append(f"worker {worker} doubts {message.id}")
-
-    def recovered(self, message: Recovered) -> None:
-        self.said.append(f"{message.id} recovered")
-
-    def looped(self, message: CameBack) -> None:
-        self.said.append(f"a loop in {message.pool}")
-
-    def elsewhere(self, message: Elsewhere) -> None:
-        self.said.append(f"row {message.row} is at {message.other}")
-
-    def start_all(self) -> list[FakeProcess]:
-        self.workers.start()
-        for process in self.spawn.processes:
-            process.say(Ready())
-        return self.spawn.processes
-
-    def pass_time(self, seconds: float) -> None:
-        for _ in range(round(seconds / TICK)):
-            self.clock.advance(TICK)
-            for process in self.spawn.processes:
-                if not process.killed:
-                    process.say(Heartbeat())
-            self.workers.tick()
 
 
 @pytest.fixture

@@ -191,6 +191,19 @@ class ControlPlane:
                 ledger.retire(Kind.UPSTREAM, name, upstream.id, holders=holders)
             ledger.retire(Kind.POOL, name, holders=holders)
 
+    def open_routes(self, plan: Plan) -> None:
+        """Make room for the counts of a plan's routes. Raises StartupError if there is none."""
+        route_rows(plan.instance.worker.routes, self._around.ledger)
+
+    def close_routes(self, plan: Plan, *, but: Plan, holders: set[int]) -> None:
+        """Drop the counts of a plan's routes that the other one does not have. Workers whose pages are
+        `holders` know them."""
+        kept = set(_sides(but))
+        for route, pool in _sides(plan):
+            if (route, pool) not in kept:
+                with suppress(KeyError):  # there was no room for it
+                    self._around.ledger.retire(Kind.ROUTE, route, pool, holders=holders)
+
     async def known(self, pools: Sequence[str], within: float) -> None:
         """Wait until the upstreams of these pools have been looked up and checked once, for `within` seconds
         at most: those that hang must not keep the others from serving."""
@@ -223,7 +236,7 @@ class ControlPlane:
                 self.fleet.settle(specs[pool.name], pool)
         present = [one for one in self.fleet.upstreams() if one.pool in specs]
         self._checked.settle(_checks(spec.pools), present)
-        self._settle_routes(old.worker, spec.worker, holders)
+        self._settle_routes(before, holders)
 
     def _settle_members(self, pool: str, was: SupervisedPool, now: SupervisedPool) -> None:
         """What is found by discovery: the members of an entry that is gone leave, those of one that is only
@@ -239,8 +252,8 @@ class ControlPlane:
             if known.get(name.id) != name:
                 self.discovery.watch_entry(pool, name)
 
-    def _settle_routes(self, old: WorkerSpec, new: WorkerSpec, holders: set[int]) -> None:
-        ledger = self._around.ledger
+    def _settle_routes(self, before: Plan, holders: set[int]) -> None:
+        old, new = before.instance.worker, self.plan.instance.worker
         self.splits.settle(new.routes)
         self.readonly.settle(route.name for route in new.routes)
         self.routes.settle(new.routes)
@@ -248,16 +261,12 @@ class ControlPlane:
             return
         update = RoutesUpdate(
             routes=new.routes,
-            rows=route_rows(new.routes, ledger),
+            rows=route_rows(new.routes, self._around.ledger),
             splits=self.splits.updates(),
             read_only=self.readonly.updates(),
         )
         self._around.broadcast(update)
-        kept = {(route.name, pool) for route in new.routes for pool in side_pools(route)}
-        for route in old.routes:
-            for pool in side_pools(route):
-                if (route.name, pool) not in kept:
-                    ledger.retire(Kind.ROUTE, route.name, pool, holders=holders)
+        self.close_routes(before, but=self.plan, holders=holders)
 
     def _settle_tls(self, before: Plan) -> None:
         """Read other files from now on; workers get what is in them."""
@@ -270,6 +279,11 @@ class ControlPlane:
 
 
 _GLANCE = 0.05  # seconds
+
+
+def _sides(plan: Plan) -> list[tuple[str, str]]:
+    """The routes' names with each of their pools."""
+    return [(route.name, pool) for route in plan.instance.worker.routes for pool in side_pools(route)]
 
 
 def _checks(pools: Iterable[SupervisedPool]) -> dict[str, CheckSpec]:

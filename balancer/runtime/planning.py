@@ -16,9 +16,10 @@ from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.name import make_name
 from balancer.runtime.open_files import affordable_connections, hard_limit, is_alarming, lowered
 from balancer.runtime.plan import Notice, Plan, Refused, ReloadPlan, Reread
-from balancer.runtime.setting_changes import changes
+from balancer.runtime.setting_changes import RESTART, changes
 from balancer.runtime.tls_spec import tls_plan, upstream_tls_plans
 from balancer.spec.instance import InstanceSpec
+from balancer.spec.part import replaced
 
 
 def read(environ: Mapping[str, str], config_file: str | None) -> Plan | Refused:
@@ -44,7 +45,9 @@ def read_again(
     except OperatorError as error:
         return Refused((str(error),))
     old: Settings = pickle.loads(before)  # written by `plan`, and kept by the supervisor
-    return Reread(plan=new, changes=tuple(changes(old, loaded.settings, partial(_spec_of, loaded))))
+    found = tuple(changes(old, loaded.settings, partial(_spec_of, loaded)))
+    in_force = loaded.settings.model_copy(update={name: getattr(old, name) for name in RESTART})
+    return Reread(plan=replaced(new, models=pickle.dumps(in_force)), changes=found)
 
 
 def _spec_of(loaded: Loaded, settings: Settings) -> InstanceSpec:

@@ -24,7 +24,7 @@ from balancer.runtime.generation import Generation
 from balancer.runtime.listening import Listening
 from balancer.runtime.places import Places
 from balancer.runtime.plan import Plan, Refused, Reread
-from balancer.runtime.workers import Workers
+from balancer.runtime.workers import STOPPING, Workers
 from balancer.spec.diff import Diff, Entry, diff
 from balancer.spec.instance import NameSpec, ServiceSpec, UpstreamSpec
 from balancer.spec.part import replaced
@@ -56,18 +56,22 @@ class Reloads:
         took_over: Callable[[Listening], None],
         *,
         listening: Listening,
+        established: asyncio.Event,
         clock: Clock,
         log: logging.Logger,
     ) -> None:
+        """`established`: all workers have been ready; before that there is nothing to replace."""
         self._plane = plane
         self._workers = workers
         self._reader = reader
         self._make = make
         self._took_over = took_over
         self._listening = listening
+        self._established = established
         self._clock = clock
         self._log = log
         self.one_by_one = asyncio.Lock()  # a replacement of the program takes it too
+        self._awaited = False  # by nobody: one that waits for its turn
         self._results: Counter[str] = Counter()
         self._failed = False
         self._read_at = clock.wall()
@@ -77,18 +81,27 @@ class Reloads:
         return ReloadSample(dict(self._results), self._failed, self._read_at)
 
     async def by(self, whom: str) -> None:
-        """A reload whose result nobody waits for: it is in the log, the events and the metrics."""
+        """A reload whose result nobody waits for: it is in the log, the events and the metrics. If one
+        waits for its turn already, that one reads what is there then."""
+        if self._awaited:
+            return
+        self._awaited = True
         try:
             await self.reload(whom)
         except NotReloadedError:
             return  # it has been said
+        except Exception:  # a bug: what serves goes on serving
+            self._log.exception("reload by %s failed", whom)
 
     async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`. `text` is that of a settings file to
         look at instead of the present one. Raises NotReloadedError."""
         async with self.one_by_one:
+            await self._established.wait()
+            self._awaited = False
             began = self._clock.monotonic_ns()
             try:
+                self._refuse_if_stopping()
                 read = await self._read(text)
                 new, changed = self._compared(read.plan)
                 same_tokens = new.registration_tokens == self._plane.plan.registration_tokens
@@ -117,6 +130,10 @@ class Reloads:
 
     # --- what is new
 
+    def _refuse_if_stopping(self) -> None:
+        if self._workers.stopping:
+            raise NotReloadedError("refused", [STOPPING])
+
     async def _read(self, text: str | None) -> Reread:
         try:
             read = await self._reader.read(self._plane.plan, text)
@@ -128,16 +145,33 @@ class Reloads:
 
     def _compared(self, read: Plan) -> tuple[Plan, Diff]:
         """The plan with this instance's own name, and how it differs from what is in force now."""
-        present = self._plane.plan
+        self._refuse_if_stopping()
+        present, workers, most = self._plane.plan, read.instance.worker.workers, self._workers.most
+        if workers > most:
+            why = f"a running instance can have at most {most}, restart it to have {workers}"
+            raise NotReloadedError("refused", [f"BALANCER_WORKERS: {why}"])
         worker = replaced(read.instance.worker, via=present.instance.worker.via)
-        new = replaced(read, instance=replaced(read.instance, worker=worker))
+        new = replaced(
+            read,
+            instance=replaced(read.instance, worker=worker),
+            # As long as this instance lives: see `setting_changes.RESTART`.
+            admin_listen=present.admin_listen,
+            admin_hosts=present.admin_hosts,
+            admin_token=present.admin_token,
+        )
         now = replaced(present.instance, worker=self._plane.tls.worker_spec)
         return new, diff(now, new.instance)
 
     # --- taking it up
 
     async def _live(self, new: Plan) -> list[str]:
-        self._settle(new, self._listening, set(self._workers.pages()))
+        holders = set(self._workers.pages())
+        try:
+            self._plane.open_routes(new)
+        except StartupError as error:
+            self._plane.close_routes(new, but=self._plane.plan, holders=holders)
+            raise NotReloadedError("taken_back", [str(error)]) from None
+        self._settle(new, self._listening, holders)
         return []
 
     async def _replace(self, new: Plan) -> list[str]:
@@ -152,10 +186,14 @@ class Reloads:
             await plane.known(opened, FIRST_CHECKS)
             if why := await self._renewed(0, generation, new.reload.ready):
                 raise StartupError(why)
+            if self._workers.stopping:
+                raise StartupError(STOPPING)
         except BaseException as error:
             if listening is not None:
                 listening.close_unless_in(self._listening)
-            plane.close_pools(opened, new, set(self._workers.pages()))
+            holders = set(self._workers.pages())
+            plane.close_pools(opened, new, holders)
+            plane.close_routes(new, but=plane.plan, holders=holders)
             if not isinstance(error, StartupError):
                 raise
             raise NotReloadedError("taken_back", [str(error)]) from None
@@ -171,13 +209,16 @@ class Reloads:
         self._workers.take_over(generation)
         numbers = range(1, generation.workers)
         said = [await self._at_last_renewed(number, generation, new.reload.ready) for number in numbers]
-        self._workers.shrink()
+        self._workers.fit()
         gone = {pool.name for pool in before.instance.pools} - {pool.name for pool in new.instance.pools}
         plane.close_pools(sorted(gone), before, holders)
         old.close_unless_in(listening)
         return [why for why in said if why]
 
     def _settle(self, new: Plan, listening: Listening, holders: set[int]) -> None:
+        for notice in new.notices:
+            if notice not in self._plane.plan.notices:
+                self._log.log(getattr(logging, notice.level.upper()), "%s", notice.text)
         self._plane.settle(new, listening.addresses, holders)
         self._log.setLevel(getattr(logging, new.instance.worker.log_level.upper()))
         self._listening = listening
@@ -188,7 +229,7 @@ class Reloads:
         why = ""
         for _ in range(TRIES):
             why = await self._renewed(number, generation, ready)
-            if not why:
+            if not why or self._workers.stopping:
                 break
             self._log.error("%s; the settings are in force, so the old one goes on for now", why)
         return why
@@ -227,7 +268,8 @@ class Reloads:
             names = [one.setting for one in view.changes]
             names += [f"{one.id} {one.change}" for one in view.members]
             how = "live" if view.how == "live" else "with new workers"
-            text = f"reload by {by}: {_some(names)} taken up {how} in {view.seconds:g} s"
+            what = _some(names) or "files that the settings name"
+            text = f"reload by {by}: {what} taken up {how} in {view.seconds:g} s"
         self._log.info("%s", text)
         self._plane.fleet.note("reload", text)
         for problem in view.problems:

@@ -18,7 +18,7 @@ from balancer.spec.diff import diff
 from balancer.spec.instance import InstanceSpec
 
 # Only a new instance listens elsewhere for its operators, and lets in others.
-_RESTART = ("admin_listen", "admin_hosts", "admin_token", "admin_token_file", "via")
+RESTART = ("admin_listen", "admin_hosts", "admin_token", "admin_token_file", "via")
 _MEMBERS = "upstreams"  # reported one by one
 
 
@@ -35,7 +35,7 @@ def changes(
             new_workers = diff(old, spec_of(with_value(before, after, path))).needs_new_workers
         except (KeyError, ValueError, SettingsError):  # a route and its pool change together
             new_workers = True
-        how = "restart" if path[0] in _RESTART else "new_workers" if new_workers else "live"
+        how = "restart" if path[0] in RESTART else "new_workers" if new_workers else "live"
         was, now = (_shown(tree, path) for tree in trees)
         yield Changed(path=key(path), before=was, after=now, how=how)
 

@@ -86,6 +86,7 @@ class Supervisor:
         self._admin_socket = admin
         self._log = log
         self._access_writer = access_writer
+        self._established = asyncio.Event()
         self._segment = Segment.create(spec.workers)
         most = shares(hard_limit(), spec.workers, len(listening.wanted))
         self._reserve = Reserve()
@@ -109,6 +110,7 @@ class Supervisor:
             self._generation,
             self._took_over,
             listening=listening,
+            established=self._established,
             clock=clock,
             log=log,
         )
@@ -134,7 +136,6 @@ class Supervisor:
         self._state = StateKeeper(plan.state_file, lambda: self._keeping.now(plane.fleet.upstreams()), log)
         self._admin = Admin(self._instance, plan, most.admin, lambda: self._plane.plan.registration_tokens)
         self._acme_orders: tuple[Acme, asyncio.Task[None]] | None = None
-        self._established = asyncio.Event()
         self._exit: asyncio.Future[int] = loop.create_future()
         self._all_gone = asyncio.Event()
         self._ready_for_admin = asyncio.Event()  # if it replaces another program
@@ -147,7 +148,7 @@ class Supervisor:
         return Generation(
             workers=plan.instance.worker.workers,
             slots=listening.slots,
-            addresses=listening.wanted,
+            addresses=tuple(listening.addresses),
             start_message=places.start_message,
             spawn=partial(self._spawn, [self._segment.fd, *listening.descriptors]),
             drain=plan.reload.drain,
@@ -193,13 +194,11 @@ class Supervisor:
         """All workers are ready for the first time."""
         self._established.set()
         notify(READY)
-        plain, *tls = self._listening.addresses
         self._log.info(
-            "balancer %s (%s) listens on %s,%s admin on %s; workers: %d, upstreams: %d",
+            "balancer %s (%s) listens on %s, admin on %s; workers: %d, upstreams: %d",
             __version__,
             build.kind(),
-            plain,
-            f" TLS on {tls[0]}," if tls else "",
+            _where(self._listening),
             bound_address(self._admin_socket),
             self._plane.plan.instance.worker.workers,
             len(self._plane.fleet.upstreams()),
@@ -307,6 +306,8 @@ class Supervisor:
 
     def _took_over(self, listening: Listening) -> None:
         """Other settings are in force, with these sockets."""
+        if listening.addresses != self._listening.addresses:
+            self._log.info("listens on %s now", _where(listening))
         self._listening = listening
         self._state.path = self._plane.plan.state_file
         self._order_certificates()
@@ -459,3 +460,8 @@ class Supervisor:
             # The instance cannot go on without a part of the control plane.
             self._log.error("the supervisor's task %s failed", task.get_name(), exc_info=error)
             self._exit.set_result(1)
+
+
+def _where(listening: Listening) -> str:
+    plain, *tls = listening.addresses
+    return f"{plain}, TLS on {tls[0]}" if tls else str(plain)

@@ -15,6 +15,7 @@ from balancer.policies import registry
 from balancer.runtime.certificate_reading import answer_to
 from balancer.runtime.certificate_sources import ReadAnswer, ReadRequest
 from balancer.runtime.live_tls import LiveTls
+from balancer.runtime.plan import Plan
 from balancer.runtime.planning import plan
 from balancer.spec.tls import UpstreamTlsSpec
 from tests.fakes.certificates import authority, made, pair_in, text_of
@@ -43,8 +44,8 @@ class Scene:
             "TLS__CERTIFICATES": f"{site}:{site_key}",
             "TLS__CLIENT_CA": str(self.ca),
         }
-        environ = {f"BALANCER_{name}": value for name, value in settings.items()}
-        self.plan = plan(load_with_origins(environ, None, registry), 65536)
+        self.environ = {f"BALANCER_{name}": value for name, value in settings.items()}
+        self.plan = plan(load_with_origins(self.environ, None, registry), 65536)
         self.clock = FakeClock()
         self.broadcast: list[TlsUpdate | UpstreamTlsUpdate] = []
         self.checks: list[tuple[str, UpstreamTlsSpec]] = []
@@ -149,3 +150,54 @@ async def test_a_file_is_shown_once_in_metrics_and_for_each_use_in_views(scene: 
     assert str(scene.ca) in names
     shown = [(Path(view.name).name, view.pools) for view in scene.tls.views()]
     assert shown == [("site.pem", []), ("own.pem", ["default", "web"]), ("own.pem", ["api"])]
+
+
+def other_plan(scene: Scene, **changes: str) -> Plan:
+    """The plan of a reload with these settings, as variables without their prefix; "" for none."""
+    environ = {**scene.environ, **{f"BALANCER_{name}": value for name, value in changes.items()}}
+    return plan(load_with_origins(environ, None, registry), 65536)
+
+
+async def test_a_reload_with_the_same_files_keeps_what_is_watched(scene: Scene) -> None:
+    """And what has been taken up since the start."""
+    other = made("other").pem
+    scene.api_ca.write_bytes(other)
+    await scene.later()
+    watched, told = scene.tls.watched, list(scene.broadcast)
+    scene.tls.settle(other_plan(scene, RETRY__MAX_ATTEMPTS="5"), 7)
+    assert scene.tls.watched == watched
+    assert scene.broadcast == told
+    assert scene.pool("api").ca == other
+
+
+async def test_a_reload_tells_workers_and_checks_of_other_files(scene: Scene) -> None:
+    other = scene.folder / "other.pem"
+    other.write_bytes(made("other").pem)
+    watched = scene.tls.watched
+    scene.tls.settle(other_plan(scene, POOLS__API__UPSTREAM_TLS__CA=str(other)), 7)
+    (update,) = scene.broadcast
+    assert isinstance(update, UpstreamTlsUpdate)
+    assert (update.pool, update.revision, update.tls.ca) == ("api", 7, other.read_bytes())
+    assert [pool for pool, _ in scene.checks] == ["api"]
+    assert len({*scene.tls.watched} - {*watched}) == 1
+    other.write_bytes(made("third").pem)
+    await scene.later()
+    assert scene.pool("api").ca == other.read_bytes()  # the new file is watched
+
+
+async def test_a_reload_may_ask_clients_for_no_certificate_any_more(scene: Scene) -> None:
+    scene.tls.settle(other_plan(scene, TLS__CLIENT_CA=""), 7)
+    (update,) = scene.broadcast
+    assert isinstance(update, TlsUpdate)
+    assert (update.revision, update.tls.client_ca) == (7, b"")
+
+
+async def test_a_pool_that_a_reload_removes_is_not_watched_any_more(scene: Scene) -> None:
+    pools = {
+        "POOLS__API__UPSTREAMS": "",
+        "POOLS__API__UPSTREAM_TLS__CA": "",
+        "ROUTES": "/web/=web, /=default",
+    }
+    scene.tls.settle(other_plan(scene, **pools), 7)
+    assert scene.broadcast == []
+    assert [view.pools for view in scene.tls.views()] == [[], ["default", "web"]]

@@ -57,3 +57,18 @@ def test_0_seconds_end_it() -> None:
 def test_an_impossible_request_is_refused(route: str, seconds: float) -> None:
     with pytest.raises(RefusedError):
         readonly([route_spec("web")]).set(route, seconds)
+
+
+def test_a_reload_keeps_it_for_routes_that_stay() -> None:
+    notes = FakeNotes()
+    routes = readonly([route_spec("web"), route_spec("api")], notes)
+    routes.set("web", 60)
+    routes.set("api", 60)
+    routes.settle(["web", "other"])
+    assert routes.left("web") == pytest.approx(60)
+    assert [one.route for one in routes.updates()] == ["web"]
+    notes.timers[1][1]()  # the end of that of the route that is gone
+    assert notes.texts[2:] == []
+    routes.set("other", 60)
+    with pytest.raises(RefusedError):
+        routes.set("api", 60)

@@ -10,6 +10,7 @@ from balancer.messages import SplitUpdate
 from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.gate import Tally
 from balancer.runtime.splits import Splits
+from balancer.spec.part import replaced
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry.columns import BUCKETS
 from tests.fakes.splits import FakeNotes, operator, splits
@@ -256,3 +257,46 @@ def test_an_impossible_watch_is_refused(weights: dict[str, int], wish: GateWish,
     with pytest.raises(RefusedError, match=text):
         made(notes).set("stable-canary", weights, wish)
     assert notes.told == []
+
+
+def after_reload(routes: str) -> tuple[RouteSpec, ...]:
+    """Those of other settings."""
+    return instance_spec(
+        load({**ENVIRON, "BALANCER_ROUTES": routes}), via="", max_connections=10
+    ).worker.routes
+
+
+RELOADS = [
+    pytest.param("/=stable:80|canary:20", False, {"stable": 80, "canary": 20}, id="other weights"),
+    pytest.param("/=stable:80|canary:20", True, {"stable": 50, "canary": 50}, id="an operator has set some"),
+    pytest.param("/=canary:20|stable:80", True, {"canary": 50, "stable": 50}, id="in another order"),
+]
+
+
+@pytest.mark.parametrize(("routes", "operator_has_set", "weights"), RELOADS)
+def test_a_reload_sets_the_weights_unless_an_operator_has(
+    routes: str, operator_has_set: bool, weights: dict[str, int]
+) -> None:
+    split = splits(after_reload("/=stable:90|canary:10"))
+    (name,) = (route.name for route in after_reload("/=stable:90|canary:10"))
+    new = [replaced(one, name=name) for one in after_reload(routes)]
+    if operator_has_set:
+        split.set(name, {"stable": 50, "canary": 50})
+    split.settle(new)
+    assert split.weights(name) == weights
+    assert bool(split.updates()) == operator_has_set
+
+
+def test_a_watched_change_goes_on_over_a_reload_and_ends_with_its_route() -> None:
+    notes = FakeNotes()
+    split = splits(routes(), notes)
+    split.set("stable-canary", {"stable": 50, "canary": 50}, GateWish(600.0, "errors>1%"))
+    split.settle(routes())
+    gate = split.gate("stable-canary")
+    assert gate is not None
+    assert gate.back_to == {"stable": 90, "canary": 10}
+    split.settle(after_reload("/=stable"))
+    assert split.gate("stable-canary") is None
+    split.look()
+    with pytest.raises(RefusedError, match="is not split"):
+        split.set("stable-canary", {"stable": 1})

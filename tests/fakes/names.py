@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from balancer.discovery import names
 from balancer.discovery.lookup import SystemResolver, resolve
-from balancer.runtime import supervisor
+from balancer.runtime import control_plane
 
 FILE = "NAMES_FILE"  # the environment variable with its path
 REFRESH = 0.2  # seconds between two lookups of a name; 5 for users
@@ -49,5 +49,5 @@ if __name__ == "__main__":
 
     # The two differences from what users have.
     resolver = partial(SystemResolver, partial(resolve, getaddrinfo=_getaddrinfo))
-    with patch.object(supervisor, "SystemResolver", resolver), patch.object(names, "REFRESH", REFRESH):
+    with patch.object(control_plane, "SystemResolver", resolver), patch.object(names, "REFRESH", REFRESH):
         main()

@@ -55,9 +55,12 @@ class Request:
 
 
 class Connection:
-    """A socket and its state. Creating it raises `OSError` if this machine is out of files or ports."""
+    """A socket and its state. Creating it raises `OSError` if this machine is out of files or ports.
 
-    __slots__ = ("_received", "_socket", "fd", "request", "state")
+    `client` is its own address, `127.1.0.5:40112`.
+    """
+
+    __slots__ = ("_received", "_socket", "client", "fd", "request", "state")
 
     def __init__(self, port: int) -> None:
         self._socket = socket.socket()
@@ -72,6 +75,7 @@ class Connection:
         if error not in _UNDER_WAY and error != errno.ECONNREFUSED:  # the poll reports a refusal
             self._socket.close()
             raise OSError(error, errno.errorcode[error])
+        self.client = "{}:{}".format(*self._socket.getsockname())
 
     def send(self) -> bool:
         """Send the request; False if the connection is not yet made, or already closed."""

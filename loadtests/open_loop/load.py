@@ -3,13 +3,15 @@
     python -m loadtests.open_loop.load ORDER
 
 A process of its own; `loadtests.open_loop.order` writes its order. It prints when it begins (seconds of the
-monotonic clock), and writes the outcome of every request when the last one has ended. On raw sockets and one
-epoll: 4,000 requests a second that each open and close a connection are half a core's work.
+monotonic clock), and writes the outcome of every request when the last one has ended. After USR1 it sends no
+more, and ends with what is under way. On raw sockets and one epoll: 4,000 requests a second that each open
+and close a connection are half a core's work.
 """
 
 import gc
 import resource
 import select
+import signal
 import sys
 import time
 from collections import deque
@@ -43,7 +45,12 @@ class Load:
         self._connections: dict[int, Connection] = {}  # open ones by descriptor
         self._under_way: deque[Request] = deque()  # oldest first; ended ones are removed from the front
         self._epoll = select.epoll()
+        self._stopped = False
         self.records: list[Record] = []
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped = True
 
     def run(self) -> None:
         """Send all requests, and return when the last one has ended."""
@@ -53,6 +60,8 @@ class Load:
         self._start = time.monotonic() + 0.1
         print(f"{BEGINS}{self._start}", flush=True)
         while len(self.records) < len(self._plan):
+            if self._stopped:
+                del self._plan[self._next :]
             now = time.monotonic()
             self._begin_due(now)
             self._give_up(now)
@@ -150,7 +159,16 @@ class Load:
         request.connection = None
         took = time.monotonic() - request.begun
         self.records.append(
-            Record(request.number, request.method, request.begun, request.lag, took, kind, status)
+            Record(
+                request.number,
+                request.method,
+                request.begun,
+                request.lag,
+                took,
+                kind,
+                status,
+                connection.client,
+            )
         )
 
 
@@ -164,6 +182,7 @@ def main() -> None:
     # nothing leaks.
     gc.collect()
     gc.disable()
+    signal.signal(signal.SIGUSR1, lambda *_: load.stop())
     load.run()
     records.write(given.records, load.records)
 

@@ -23,7 +23,7 @@ class Record:
     """One request. Times in seconds: `begun` is its planned time, by the monotonic clock.
 
     `lag` is how much later it was sent, and `took` counts from `begun`, so a late request includes the time
-    that its user waited.
+    that its user waited. `client` is the address of its connection, `127.1.0.5:40112`.
     """
 
     number: int
@@ -33,6 +33,7 @@ class Record:
     took: float
     kind: Kind
     status: int
+    client: str = ""
 
     @property
     def ended(self) -> float:
@@ -54,6 +55,6 @@ def read(path: Path) -> list[Record]:
     """Read the file of `write`."""
     found = []
     for line in path.read_text().splitlines():
-        number, method, begun, lag, took, kind, status = json.loads(line)
-        found.append(Record(number, method, begun, lag, took, Kind(kind), status))
+        number, method, begun, lag, took, kind, status, client = json.loads(line)
+        found.append(Record(number, method, begun, lag, took, Kind(kind), status, client))
     return found

@@ -1,0 +1,73 @@
+"""The command line of `make live`."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.arguments import names, number
+from loadtests.live.scene import CHANGES
+
+SHORT = 0.1  # of each kind's changes with --short
+CASES = {
+    "scene": "all changes of one balancer under load",
+}
+_DESCRIPTION = """\
+A balancer is changed while it serves. Clients that retry nothing send GETs and POSTs at a fixed rate over
+keep-alive connections, and have 20 WebSockets and 5 slow downloads open; every answer's body is checked. No
+request may fail and nothing may be cut, except by a killed worker: what it had, and what was sent there
+before its client saw the reset. Counters only rise, and memory and descriptors come back.
+"""
+_EPILOG = """\
+examples:
+  python -m loadtests.live --short
+  python -m loadtests.live --case scene --only reload,kill
+
+exit code: 0, or 1 if a promise was broken, the load could not keep its rate, or something could not be
+started; 2 for an invalid command line. docs/live.md explains the table.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run. `share` of each kind's changes; `rate` in requests per second."""
+
+    cases: tuple[str, ...]
+    only: tuple[str, ...]
+    share: float
+    rate: int
+    warm_up: int
+    json: Path | None
+
+
+def parse(argv: Sequence[str] | None = None) -> Options:
+    """Parse the command line; exits with a usage message if it is invalid."""
+    changes = {one.name: f"{one.count} {one.summary}" for one in CHANGES}
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.live",
+        description=_DESCRIPTION,
+        epilog=f"cases:\n{_listed(CASES)}\n\nchanges in `scene`:\n{_listed(changes)}\n\n{_EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--case", type=names(CASES), default=tuple(CASES), metavar="CASE,...", help="only these cases (all)"
+    )
+    parser.add_argument(
+        "--only",
+        type=names(changes),
+        default=tuple(changes),
+        metavar="CHANGE,...",
+        help="of `scene`, only these changes (all)",
+    )
+    parser.add_argument("--short", action="store_true", help="a tenth of each kind's changes, two at least")
+    parser.add_argument("--rate", type=number(10, 5000), default=500, help="requests per second (500)")
+    parser.add_argument("--warm-up", type=number(1, 600), default=20, help="seconds before the first (20)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
+    values = parser.parse_args(argv)
+    share = SHORT if values.short else 1.0
+    return Options(values.case, values.only, share, values.rate, values.warm_up, values.json)
+
+
+def _listed(named: dict[str, str]) -> str:
+    width = max(map(len, named))
+    return "\n".join(f"  {name:<{width}}  {summary}" for name, summary in named.items())

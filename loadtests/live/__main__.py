@@ -5,7 +5,7 @@ Ctrl-C.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -13,8 +13,9 @@ from loadtests import command
 from loadtests.live import options as command_line
 from loadtests.live import report
 from loadtests.live.options import Options
-from loadtests.live.performance import perform
-from loadtests.live.scene import CHANGES
+from loadtests.live.others import OTHERS
+from loadtests.live.performance import Run, perform, perform_other
+from loadtests.live.scene import CHANGES, shortened
 from loadtests.live.verdict import broken_promises
 
 WIDTH = 170  # columns, if the width of the output is unknown
@@ -28,16 +29,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, console: Console) -> int:
+    for name in options.others:
+        OTHERS[name].balancer.require()
     found: list[str] = []
     if "scene" in options.cases:
-        changes = [one.shortened(options.share) for one in CHANGES if one.name in options.only]
-        run = perform(changes, options.rate, options.warm_up, console.print)
-        console.print(report.table(run.parts, f"scene: {options.rate} requests/s"))
-        found += broken_promises(run)
+        runs = list(_play(options, console))
+        for run in runs:
+            console.print(report.table(run))
+            found += broken_promises(run)
     for sentence in found:
         console.print(sentence)
     console.print("verdict: broken" if found else "verdict: kept")
     return 1 if found else 0
+
+
+def _play(options: Options, console: Console) -> Iterator[Run]:
+    """The scene in front of our balancer, and its reloads in front of others."""
+    changes = [shortened(one, options.share) for one in CHANGES]
+    mine = [one for one in changes if one.name in options.only]
+    yield perform(mine, options.rate, options.warm_up, console.print)
+    for name in options.others:
+        console.print(name)
+        yield perform_other(name, changes[0], options.rate, options.warm_up, console.print)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from loadtests.live.kills import Kill, is_own
 from loadtests.live.long_lived import LongLived, Sort
-from loadtests.live.scene import Kill
 from loadtests.live.stage import Seen
 from loadtests.open_loop.figures import Latency, latency
 from loadtests.open_loop.records import Kind, Record
-
-OWN = 5.0  # seconds after a kill within which its clients have seen the reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +40,8 @@ def measure(part: Part, seen: Seen, kills: Sequence[Kill]) -> Figures:
     requests = [one for one in seen.requests if part.begun <= one.ended < part.ended]
     lasting = [one for one in seen.long_lived if part.begun <= one.ended < part.ended and one.why]
     failed = [one for one in requests if one.kind is not Kind.OK]
-    own = [one for one in failed if one.kind is not Kind.STATUS and _is_own(one.client, one.ended, kills)]
-    cut = [one for one in lasting if not _is_own(one.client, one.ended, kills)]
+    own = [one for one in failed if one.kind is not Kind.STATUS and is_own(one.client, one.ended, kills)]
+    cut = [one for one in lasting if not is_own(one.client, one.ended, kills)]
     return Figures(
         part,
         len(requests),
@@ -54,11 +52,6 @@ def measure(part: Part, seen: Seen, kills: Sequence[Kill]) -> Figures:
         latency([one.took for one in _counted(requests, own)]),
         latency([one.lag for one in requests]).p99,
     )
-
-
-def _is_own(client: str, ended: float, kills: Iterable[Kill]) -> bool:
-    """Whether this client was connected to a worker that was killed shortly before."""
-    return any(client in kill.clients and kill.at <= ended <= kill.at + OWN for kill in kills)
 
 
 def _why(ends: Iterable[LongLived], sort: Sort) -> Counter[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.arguments import names, number
+from loadtests.live.others import OTHERS
 from loadtests.live.scene import CHANGES
 
 SHORT = 0.1  # of each kind's changes with --short
@@ -34,6 +35,7 @@ class Options:
 
     cases: tuple[str, ...]
     only: tuple[str, ...]
+    others: tuple[str, ...]
     share: float
     rate: int
     warm_up: int
@@ -59,13 +61,20 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         metavar="CHANGE,...",
         help="of `scene`, only these changes (all)",
     )
+    parser.add_argument(
+        "--vs",
+        type=names(OTHERS),
+        default=(),
+        metavar="NAME,...",
+        help="also reload nginx, haproxy or both under the same load",
+    )
     parser.add_argument("--short", action="store_true", help="a tenth of each kind's changes, two at least")
     parser.add_argument("--rate", type=number(10, 5000), default=500, help="requests per second (500)")
     parser.add_argument("--warm-up", type=number(1, 600), default=20, help="seconds before the first (20)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     values = parser.parse_args(argv)
     share = SHORT if values.short else 1.0
-    return Options(values.case, values.only, share, values.rate, values.warm_up, values.json)
+    return Options(values.case, values.only, values.vs, share, values.rate, values.warm_up, values.json)
 
 
 def _listed(named: dict[str, str]) -> str:

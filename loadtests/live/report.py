@@ -1,11 +1,10 @@
 """The output: a table of all parts."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from rich.table import Table
 
-from loadtests.live.figures import Figures
+from loadtests.live.performance import Run
 
 _COLUMNS = (
     "changes",
@@ -24,13 +23,13 @@ LEGEND = (
 )
 
 
-def table(parts: Sequence[Figures], title: str) -> Table:
+def table(run: Run) -> Table:
     """One row for each part."""
-    result = Table(title=title, title_justify="left", caption=LEGEND, caption_justify="left")
+    result = Table(title=run.balancer, title_justify="left", caption=LEGEND, caption_justify="left")
     result.add_column("part", no_wrap=True)
     for column in _COLUMNS:
         result.add_column(column, justify="right")
-    for one in parts:
+    for one in run.parts:
         took = sorted(one.part.took)
         result.add_row(
             one.part.name,

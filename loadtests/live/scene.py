@@ -1,24 +1,18 @@
 """What is changed: the balancer's settings, members and processes, each change with its expected answer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from loadtests.live import settings
+from loadtests.live import counters, settings
 from loadtests.live.instance import Answer, Instance
+from loadtests.live.kills import Kill
+from loadtests.live.play import Change
 from loadtests.live.settings import CANARY, MAIN, Values
 
 SETTLES = 0.2  # seconds in which requests on a drained upstream end
 LASTING = 5  # downloads, which may end there later
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """A worker that was killed: when, by the monotonic clock, and the clients that were connected to it."""
-
-    at: float
-    clients: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -31,6 +25,19 @@ class Scene:
     values: Values = Values()  # noqa: RUF009 - it is frozen
     kills: list[Kill] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's."""
+        return self.instance.pid
+
+    def counters(self) -> dict[str, float]:
+        """Of the metrics, as of now."""
+        return counters.parse(self.instance.scrape())
+
+    def settles(self, limit: float) -> None:
+        """Wait until former workers and supervisors have ended."""
+        self.instance.settles(limit)
 
     def write(self) -> None:
         """Write the settings file with the present values."""
@@ -111,28 +118,24 @@ class Scene:
         return config["settings"], self.instance.workers()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A kind of change: how often, and the pause after each in seconds."""
-
-    name: str
-    summary: str
-    act: Callable[[Scene, int], None]
-    count: int
-    pause: float
-    is_settled: bool = False  # before it, former workers have ended
-    begins_metrics_anew: bool = False
-
-    def shortened(self, share: float) -> "Change":
-        """The same fewer times, twice at least."""
-        return replace(self, count=max(2, round(self.count * share)))
-
-
 CHANGES: Sequence[Change] = (
-    Change("reload", "reloads, half of them by new workers", Scene.reload, 100, 0.5),
-    Change("members", "upstreams added, re-weighted and removed", Scene.change_members, 100, 0.1),
-    Change("drain", "upstreams drained and taken back", Scene.drain, 20, 0.2),
-    Change("broken", "reloads of broken settings", Scene.break_settings, 20, 0.1),
-    Change("kill", "workers killed", Scene.kill, 10, 1.0),
-    Change("replace", "replacements of the program", Scene.replace, 10, 1.0, True, True),
+    Change("reload", "reloads, half of them by new workers", 100, 0.5),
+    Change("members", "upstreams added, re-weighted and removed", 100, 0.1),
+    Change("drain", "upstreams drained and taken back", 20, 0.2),
+    Change("broken", "reloads of broken settings", 20, 0.1),
+    Change("kill", "workers killed", 10, 1.0),
+    Change("replace", "replacements of the program", 10, 1.0, is_settled=True, begins_counters_anew=True),
 )
+ACTS: Mapping[str, Callable[[Scene, int], None]] = {
+    "reload": Scene.reload,
+    "members": Scene.change_members,
+    "drain": Scene.drain,
+    "broken": Scene.break_settings,
+    "kill": Scene.kill,
+    "replace": Scene.replace,
+}
+
+
+def shortened(change: Change, share: float) -> Change:
+    """The same fewer times, twice at least."""
+    return replace(change, count=max(2, round(change.count * share)))

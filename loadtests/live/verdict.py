@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from loadtests.balancers import OURS
-from loadtests.live.instance import Holdings
 from loadtests.live.performance import Run
+from loadtests.live.processes import Holdings
 from loadtests.live.report import counted
 from loadtests.open_loop.figures import MAX_LAG
 
@@ -31,9 +31,9 @@ def broken_promises(run: Run) -> list[str]:
                 if counts
             ]
     if run.balancer == OURS:
-        (_, before), *later = run.held
-        for name, held in later:
-            found += [f"{run.balancer}, {name}: {sentence}" for sentence in grown(before, held)]
+        first, *later = (held for held in run.held if held.at_rest)
+        for held in later:
+            found += [f"{run.balancer}, {held.when}: {what}" for what in grown(first.holdings, held.holdings)]
     return found
 
 

@@ -9,9 +9,10 @@ from loadtests.arguments import names, number
 from loadtests.live.others import OTHERS
 from loadtests.live.scene import CHANGES
 
-SHORT = 0.1  # of each kind's changes with --short
 CASES = {
     "scene": "all changes of one balancer under load",
+    "deploy": "replicas of gunicorn, uvicorn and node restarted one by one, as docs/deploy.md says",
+    "large": "reloads of a pool of 1,000 upstreams",
 }
 _DESCRIPTION = """\
 A balancer is changed while it serves. Clients that retry nothing send GETs and POSTs at a fixed rate over
@@ -21,8 +22,9 @@ before its client saw the reset. Counters only rise, and memory and descriptors 
 """
 _EPILOG = """\
 examples:
-  python -m loadtests.live --short
+  python -m loadtests.live --percent 10
   python -m loadtests.live --case scene --only reload,kill
+  python -m loadtests.live --case scene --only reload --vs nginx,haproxy
 
 exit code: 0, or 1 if a promise was broken, the load could not keep its rate, or something could not be
 started; 2 for an invalid command line. docs/live.md explains the table.
@@ -68,12 +70,14 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         metavar="NAME,...",
         help="also reload nginx, haproxy or both under the same load",
     )
-    parser.add_argument("--short", action="store_true", help="a tenth of each kind's changes, two at least")
+    parser.add_argument(
+        "--percent", type=number(1, 100), default=100, help="of the changes of each kind, 2 at least (100)"
+    )
     parser.add_argument("--rate", type=number(10, 5000), default=500, help="requests per second (500)")
     parser.add_argument("--warm-up", type=number(1, 600), default=20, help="seconds before the first (20)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     values = parser.parse_args(argv)
-    share = SHORT if values.short else 1.0
+    share = values.percent / 100
     return Options(values.case, values.only, values.vs, share, values.rate, values.warm_up, values.json)
 
 

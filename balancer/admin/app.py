@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from balancer.admin import answers, events, guard
+from balancer.admin.access import Access
 from balancer.admin.hosts import Hosts
-from balancer.admin.keys import HOSTS, INSTANCE, TOKEN, VIA
+from balancer.admin.keys import ACCESS, INSTANCE, VIA
 from balancer.admin.openapi import DOCUMENT, Document
 from balancer.admin.operations import OPERATIONS
 from balancer.admin.registration import REGISTERS, Tokens, no_tokens
@@ -30,10 +31,9 @@ def build_app(
             guard.changes_need_leave,
         ],
     )
-    app[HOSTS] = hosts or Hosts()
     app[VIA] = via
     app[INSTANCE] = instance
-    app[TOKEN] = token
+    app[ACCESS] = Access(token, hosts or Hosts())
     app[REGISTERS] = registration_tokens
     app[DOCUMENT] = Document(OPERATIONS)
     # GET also allows HEAD.

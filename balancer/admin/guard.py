@@ -11,7 +11,7 @@ from aiohttp import web
 from balancer.admin import registration
 from balancer.admin.answers import Handler, error
 from balancer.admin.hosts import host_of, is_loopback
-from balancer.admin.keys import HOSTS, TOKEN, VIA
+from balancer.admin.keys import ACCESS, VIA
 from balancer.errors import LOOP_DETECTED
 from balancer.http.via import balancers_in
 
@@ -33,7 +33,7 @@ def asked_for(request: web.Request) -> list[str]:
 @web.middleware
 async def meant_for_this_listener(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuses requests for another name. One without a Host is not from a browser: they always send it."""
-    hosts = request.app[HOSTS]
+    hosts = request.app[ACCESS].hosts
     for field in asked_for(request):
         if not hosts.answers_for(field):
             return error(
@@ -62,7 +62,7 @@ async def changes_need_leave(request: web.Request, handler: Handler) -> web.Stre
     """Refuses changes that are not allowed."""
     if request.method in _READING or request.match_info.http_exception is not None:
         return await handler(request)
-    token = request.app[TOKEN]
+    token = request.app[ACCESS].token
     if request.method != "DELETE" and request.content_type != JSON:
         # Without a CORS preflight, a page in a browser cannot send this type, or a DELETE, to another site.
         return error(f"a change must be sent as JSON: set Content-Type to {JSON}", 415)

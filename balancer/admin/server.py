@@ -11,7 +11,7 @@ from aiohttp.http import HttpProcessingError
 from balancer.admin.app import build_app
 from balancer.admin.connections import Connections
 from balancer.admin.hosts import Hosts, is_loopback
-from balancer.admin.keys import HOSTS
+from balancer.admin.keys import ACCESS
 from balancer.admin.registration import Tokens, no_tokens
 from balancer.admin.view import Instance
 from balancer.clock import Clock, SystemClock
@@ -56,6 +56,7 @@ class AdminServer:
         self._clock = clock or SystemClock()
         self._app = build_app(instance, token, via, registration_tokens=registration_tokens)
         self._connections: Connections | None = None
+        self._is_loopback = False
         self._runner = web.AppRunner(
             self._app,
             access_log=None,
@@ -67,11 +68,18 @@ class AdminServer:
 
     async def start(self, sock: socket.socket) -> None:
         """Answer on `sock` from now on; `stop` closes it."""
-        self._app[HOSTS] = Hosts(self._names, is_loopback(sock.getsockname()[0]))
+        self._is_loopback = is_loopback(sock.getsockname()[0])
+        self._app[ACCESS].hosts = Hosts(self._names, self._is_loopback)
         self._connections = Connections(sock, self._serve, self._clock, self._most)
         self._app.middlewares.insert(0, self._connections.watching)
         await self._runner.setup()
         self._connections.start()
+
+    def settle(self, token: str, hosts: Iterable[str]) -> None:
+        """Let in who has this token, and answer for these names, from now on."""
+        self._names = frozenset(hosts)
+        access = self._app[ACCESS]
+        access.token, access.hosts = token, Hosts(self._names, self._is_loopback)
 
     async def stop(self) -> None:
         """Finish running requests, and close."""

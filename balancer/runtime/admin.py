@@ -45,6 +45,12 @@ class Admin:
         await self._server.start(sock)
         self.serves = True
 
+    def settle(self, plan: Plan) -> None:
+        """The settings are these now."""
+        self._plan = plan
+        if self._server is not None:
+            self._server.settle(plan.admin_token, plan.admin_hosts)
+
     async def stop(self) -> None:
         """Finish running requests, and close."""
         server, self._server = self._server, None

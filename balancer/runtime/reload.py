@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from balancer.admin.view import MemberChange, NotReloadedError, ReloadView, SettingChange
+from balancer.admin.view import NotReloadedError, ReloadView, SettingChange
 from balancer.clock import Clock
 from balancer.errors import StartupError
 from balancer.runtime.control_plane import ControlPlane
@@ -24,9 +24,9 @@ from balancer.runtime.generation import Generation
 from balancer.runtime.listening import Listening
 from balancer.runtime.places import Places
 from balancer.runtime.plan import Plan, Refused, Reread
+from balancer.runtime.reload_words import members, of_a_restart, some
 from balancer.runtime.workers import STOPPING, Workers
-from balancer.spec.diff import Diff, Entry, diff
-from balancer.spec.instance import NameSpec, ServiceSpec, UpstreamSpec
+from balancer.spec.diff import Diff, diff
 from balancer.spec.part import replaced
 from balancer.telemetry.samples import ReloadSample
 
@@ -104,8 +104,8 @@ class Reloads:
                 self._refuse_if_stopping()
                 read = await self._read(text)
                 new, changed = self._compared(read.plan)
-                same_tokens = new.registration_tokens == self._plane.plan.registration_tokens
-                how = "nothing" if same_tokens and _is_nothing(read, changed) else _how(changed)
+                same = _same_tokens(new, self._plane.plan) and _is_nothing(read, changed)
+                how = "nothing" if same else _how(changed)
                 problems: list[str] = []
                 if not dry_run and how != "nothing":
                     problems = await (self._replace(new) if changed.needs_new_workers else self._live(new))
@@ -118,9 +118,9 @@ class Reloads:
                 result=result,
                 how=how,
                 changes=[SettingChange(one.path, one.before, one.after, one.how) for one in read.changes],
-                members=_members(changed),
+                members=members(changed),
                 from_environment=list(new.from_environment),
-                problems=problems + _of_a_restart(read),
+                problems=problems + of_a_restart(read),
                 revision=self._plane.fleet.revision,
                 seconds=round((self._clock.monotonic_ns() - began) / 1e9, 3),
             )
@@ -156,8 +156,6 @@ class Reloads:
             instance=replaced(read.instance, worker=worker),
             # As long as this instance lives: see `setting_changes.RESTART`.
             admin_listen=present.admin_listen,
-            admin_hosts=present.admin_hosts,
-            admin_token=present.admin_token,
         )
         now = replaced(present.instance, worker=self._plane.tls.worker_spec)
         return new, diff(now, new.instance)
@@ -268,7 +266,7 @@ class Reloads:
             names = [one.setting for one in view.changes]
             names += [f"{one.id} {one.change}" for one in view.members]
             how = "live" if view.how == "live" else "with new workers"
-            what = _some(names) or "files that the settings name"
+            what = some(names) or "files that the settings name"
             text = f"reload by {by}: {what} taken up {how} in {view.seconds:g} s"
         self._log.info("%s", text)
         self._plane.fleet.note("reload", text)
@@ -281,49 +279,14 @@ def _resolve(done: "asyncio.Future[str]", why: str) -> None:
         done.set_result(why)
 
 
+def _same_tokens(new: Plan, present: Plan) -> bool:
+    """Whether the files with tokens, which settings only name, have the same ones."""
+    return (new.admin_token, new.registration_tokens) == (present.admin_token, present.registration_tokens)
+
+
 def _is_nothing(read: Reread, changed: Diff) -> bool:
     return changed.is_empty and not any(one.how != "restart" for one in read.changes)
 
 
 def _how(changed: Diff) -> str:
     return "new_workers" if changed.needs_new_workers else "live"
-
-
-def _of_a_restart(read: Reread) -> list[str]:
-    return [
-        f"{one.path} is not taken up: that needs a new instance"
-        for one in read.changes
-        if one.how == "restart"
-    ]
-
-
-def _members(changed: Diff) -> list[MemberChange]:
-    return [
-        MemberChange(
-            pool=one.pool,
-            id=one.id,
-            change="added" if one.before is None else "removed" if one.after is None else "changed",
-            before=_entry(one.before),
-            after=_entry(one.after),
-        )
-        for one in changed.members
-    ]
-
-
-def _entry(entry: Entry | None) -> str | None:
-    """As in UPSTREAMS."""
-    if entry is None:
-        return None
-    options = []
-    if isinstance(entry, UpstreamSpec | NameSpec) and entry.weight != 1:
-        options.append(f"weight={entry.weight}")
-    if isinstance(entry, UpstreamSpec | NameSpec | ServiceSpec) and entry.backup:
-        options.append("backup=true")
-    if isinstance(entry, NameSpec | ServiceSpec):
-        options.append(f"refresh={entry.refresh:g}s")
-    return entry.id + (f"?{'&'.join(options)}" if options else "")
-
-
-def _some(names: list[str]) -> str:
-    most = 5
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -17,8 +17,8 @@ from balancer.runtime.plan import Changed
 from balancer.spec.diff import diff
 from balancer.spec.instance import InstanceSpec
 
-# Only a new instance listens elsewhere for its operators, and lets in others.
-RESTART = ("admin_listen", "admin_hosts", "admin_token", "admin_token_file", "via")
+# Only a new program listens elsewhere for its operators, or has another name in Via.
+RESTART = ("admin_listen", "via")
 _MEMBERS = "upstreams"  # reported one by one
 
 

@@ -312,6 +312,7 @@ class Supervisor:
         self._state.path = self._plane.plan.state_file
         self._order_certificates()
         self._instance.settle(self._plane.plan.config, self._plane.acme)
+        self._admin.settle(self._plane.plan)
 
     # --- another program
 

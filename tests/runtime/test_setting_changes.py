@@ -45,7 +45,7 @@ CASES = [
     pytest.param({"RELOAD__DRAIN": "9s"}, {"reload.drain": "live"}, id="of reloads"),
     pytest.param({"TIMEOUTS__DRAIN_DELAY": "9s"}, {"timeouts.drain_delay": "live"}, id="of the end"),
     pytest.param({"ADMIN_LISTEN": "0.0.0.0:99"}, {"admin_listen": "restart"}, id="the admin listener"),
-    pytest.param({"ADMIN_TOKEN": "t0ken-of-the-test"}, {"admin_token": "restart"}, id="the token"),
+    pytest.param({"ADMIN_TOKEN": "t0ken-of-the-test"}, {"admin_token": "live"}, id="the token"),
     pytest.param({"VIA": "false"}, {"via": "restart"}, id="the name"),
 ]
 

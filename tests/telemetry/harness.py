@@ -14,6 +14,7 @@ from balancer.telemetry.samples import (
     CertificateSample,
     FleetSample,
     PoolSample,
+    ReloadSample,
     UpstreamSample,
     WorkerSample,
 )
@@ -46,6 +47,7 @@ UPSTREAM = UpstreamSample(
 CERTIFICATE = CertificateSample("/run/site.pem", 784111777.0, {"renewed": 2, "refused": 0})
 AUTHORITIES = CertificateSample("/run/ca.pem", None, {"renewed": 0, "refused": 1})
 ACME = AcmeSample("shop.example", {"issued": 2, "failed": 1})
+RELOADS = ReloadSample({"applied": 3, "refused": 1}, failed=True, read_at=784111777.0)
 # Nothing has happened to it yet.
 FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, False, 1.0, {}, {})
 UNCHECKED = UpstreamSample("apps", "app3:8000", "active", False, False, False, True, 1.0, {}, None)
@@ -84,7 +86,8 @@ class Harness:
                 self._page.row(row)[column] = 1
 
     def text(self) -> bytes:
-        fleet = FleetSample([POOL], [UPSTREAM, FRESH, UNCHECKED], [CERTIFICATE, AUTHORITIES], [ACME])
+        upstreams, certificates = [UPSTREAM, FRESH, UNCHECKED], [CERTIFICATE, AUTHORITIES]
+        fleet = FleetSample([POOL], upstreams, certificates, [ACME], RELOADS)
         return render(
             chain(
                 segment_metrics.families(self.ledger, log_dropped=3),

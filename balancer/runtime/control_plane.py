@@ -35,7 +35,7 @@ from balancer.runtime.splits import Splits
 from balancer.runtime.states import UpstreamState
 from balancer.spec.instance import CheckSpec, SupervisedPool
 from balancer.spec.tls import ChallengeSpec
-from balancer.spec.worker import WorkerSpec
+from balancer.spec.worker import PoolSpec, WorkerSpec
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
@@ -232,22 +232,20 @@ class ControlPlane:
         were = {pool.name: pool for pool in old.pools}
         for pool in spec.pools:
             if (was := were.get(pool.name)) is not None:
-                self._settle_members(pool.name, was, pool)
-                self.fleet.settle(specs[pool.name], pool)
+                self._settle_members(specs[pool.name], was, pool)
         present = [one for one in self.fleet.upstreams() if one.pool in specs]
         self._checked.settle(_checks(spec.pools), present)
         self._settle_routes(before, holders)
 
-    def _settle_members(self, pool: str, was: SupervisedPool, now: SupervisedPool) -> None:
-        """What is found by discovery: the members of an entry that is gone leave, those of one that is only
-        looked up otherwise stay."""
-        wanted = {name.id: name for name in now.names}
-        for name in was.names:
-            if name.id not in wanted:
-                self.discovery.forget_entry(pool, name.id)
-                self.fleet.set_members(pool, name.id, ())
-                self.fleet.set_problem(pool, name.id, "")
-        known = {name.id: name for name in was.names}
+    def _settle_members(self, spec: PoolSpec, was: SupervisedPool, now: SupervisedPool) -> None:
+        """The members of an entry that is gone leave, those of one that is only looked up otherwise stay."""
+        pool, known = spec.name, {name.id: name for name in was.names}
+        gone = known.keys() - {name.id for name in now.names}
+        new = [name.id for name in now.names if name.id not in known]
+        for entry in gone:
+            self.discovery.forget_entry(pool, entry)
+            self.fleet.set_problem(pool, entry, "")
+        self.fleet.settle(spec, now, gone, heir=new[0] if new else "")
         for name in now.names:
             if known.get(name.id) != name:
                 self.discovery.watch_entry(pool, name)

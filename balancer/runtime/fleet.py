@@ -5,7 +5,7 @@ line; the workers get the whole pool (`pool_updates`).
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from balancer.clock import Clock
 from balancer.config.ourselves import Ourselves
@@ -330,15 +330,17 @@ class Fleet:
             for watcher in self.watchers:
                 watcher.removed(upstream)
 
-    def settle(self, spec: PoolSpec, supervised: SupervisedPool) -> None:
-        """The settings of a pool are these now."""
+    def settle(
+        self, spec: PoolSpec, supervised: SupervisedPool, gone: Collection[str] = (), heir: str = ""
+    ) -> None:
+        """The settings of a pool are these now. `gone` and `heir` as in `Members.settle`."""
         pool = self.pools[spec.name]
         pool.spec = spec
         pool.max_inflight = supervised.max_inflight
         was_checked, pool.is_checked = pool.is_checked, supervised.check is not None
         pool.checked_within_ns = within_ns(supervised.check)
         pool.has_passed |= not was_checked  # it serves already
-        self._members.settle(pool, supervised.upstreams)
+        self._members.settle(pool, supervised.upstreams, gone, heir)
         for upstream in pool.upstreams.values():
             upstream.max_inflight = supervised.max_inflight
             if was_checked and not pool.is_checked:

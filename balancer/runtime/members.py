@@ -1,7 +1,7 @@
 """Adds and removes upstreams while the instance runs (L7), for discovery and the admin API."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from balancer.admin.view import REGISTERED
 from balancer.config.address import needs_no_look_up
@@ -60,12 +60,24 @@ class Members:
             self._left_out.discard((pool.name, source))
         return changed or bool(new)
 
-    def settle(self, pool: PoolState, specs: Sequence[UpstreamSpec]) -> None:
-        """Make these the upstreams that the settings name; those of discovery, and those that the operator
-        has added, stay. What keeps its id keeps its state, and a weight that the operator has set."""
-        wanted = {spec.id: spec for spec in specs}
-        for upstream in [one for one in pool.upstreams.values() if not one.source and one.id not in wanted]:
-            self.remove(pool, upstream, "the settings no longer name it")
+    def settle(
+        self, pool: PoolState, specs: Sequence[UpstreamSpec], gone: Collection[str] = (), heir: str = ""
+    ) -> None:
+        """Make these the upstreams that the settings name. Those of discovery stay, but for those of the
+        sources in `gone`; those that the operator has added stay. What keeps its id keeps its state, and a
+        weight that the operator has set.
+
+        Where there is a source that is new, `heir`, it decides about those that would leave, when it has
+        found its own: what it finds too keeps its state, and the pool does not stand empty meanwhile.
+        """
+        wanted = {spec.id for spec in specs}
+        for upstream in list(pool.upstreams.values()):
+            if upstream.id in wanted or (upstream.source and upstream.source not in gone):
+                continue
+            if heir:
+                upstream.source = heir
+            else:
+                self.remove(pool, upstream, f"the settings no longer name {upstream.source or 'it'}")
         for spec in specs:
             address = spec.host if needs_no_look_up(spec.host) else ""
             member = Member(

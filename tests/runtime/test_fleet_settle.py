@@ -130,3 +130,38 @@ def test_a_slow_start_goes_on(harness: Harness) -> None:
     harness.clock.advance(4.0)
     settle(harness, entry(1, weight=2), entry(2), slow_start=20.0)
     assert harness.fleet.effective_weight(one) == pytest.approx(2 * 0.2)
+
+
+DNS = "dns://app:8000"
+OTHER = "dns://other:8000"
+
+
+def test_members_of_an_entry_that_is_gone_leave_unless_they_are_named_now(harness: Harness) -> None:
+    harness.fleet.set_members("default", DNS, [member(3), member(4)])
+    kept = harness.pool.upstreams[member(3).id]
+    supervised = SupervisedPool(
+        name="default",
+        upstreams=(UpstreamSpec(id=kept.id, host=kept.host, port=8000, weight=1, backup=False),),
+        names=(),
+        check=CHECK,
+        ejection=EJECTION,
+        max_inflight=0,
+    )
+    harness.fleet.settle(pool_spec(), supervised, gone=[DNS])
+    assert list(harness.pool.upstreams.values()) == [kept]
+    assert kept.source == ""
+
+
+@pytest.mark.parametrize("found", [1, 3], ids=["that it finds too", "that it does not find"])
+def test_a_new_entry_decides_about_upstreams_that_would_leave(harness: Harness, found: int) -> None:
+    """Until then they serve: the pool does not stand empty while a name is looked up."""
+    harness.fleet.set_members("default", DNS, [member(1)])
+    before = harness.pool.upstreams[member(1).id]
+    supervised = SupervisedPool(
+        name="default", upstreams=(), names=(), check=CHECK, ejection=EJECTION, max_inflight=0
+    )
+    harness.fleet.settle(pool_spec(), supervised, gone=[DNS], heir=OTHER)
+    assert list(harness.pool.upstreams) == [APP1, APP2, before.id]
+    harness.fleet.set_members("default", OTHER, [member(found)])
+    assert list(harness.pool.upstreams) == [member(found).id]
+    assert (harness.pool.upstreams[member(found).id] is before) == (found == 1)

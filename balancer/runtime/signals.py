@@ -49,8 +49,14 @@ def outside_the_loop() -> None:
     """Handlers for before and after the supervisor's event loop: exit at once, there is nothing to drain."""
     for number in STOPPING:
         signal.signal(number, _exit_at_once)
-    for ignored in (RELOADING, REPLACING, *WITHOUT_EFFECT):
+    signal.signal(RELOADING, _came_early)
+    for ignored in (REPLACING, *WITHOUT_EFFECT):
         signal.signal(ignored, signal.SIG_IGN)
+
+
+def asked_to_reload_early() -> bool:
+    """Whether RELOADING came before the event loop: the settings may have been read before that."""
+    return bool(_early)
 
 
 def ignore_all() -> None:
@@ -86,6 +92,13 @@ def stderr_is_read() -> bool:
     poller = select.poll()
     poller.register(STDERR, select.POLLOUT)
     return bool(poller.poll(0))
+
+
+_early: list[int] = []
+
+
+def _came_early(number: int, frame: object) -> None:
+    _early.append(number)
 
 
 def _exit_at_once(number: int, frame: object) -> NoReturn:

@@ -160,6 +160,8 @@ class Supervisor:
         for number in signals.STOPPING:
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signals.RELOADING, self._on_reload)
+        if signals.asked_to_reload_early():
+            self._on_reload()
         loop.add_signal_handler(signals.REPLACING, self._on_replace)
         for ignored, why in signals.WITHOUT_EFFECT.items():
             loop.add_signal_handler(ignored, self._on_other_signal, ignored, why)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.app_replica import app_replica
-from tests.fakes.instance import event, get, until
+from tests.fakes.instance import event, get, launched, until
 from tests.fakes.reloading import change, other_workers, reloading, write
 
 pytestmark = pytest.mark.integration
@@ -72,6 +72,29 @@ async def test_hup_reads_the_file_again(tmp_path: Path) -> None:
         await balanced.balancer.says("reload by SIGHUP: ")
         await balanced.balancer.shows('balancer_config_reloads_total{result="applied"}', 1)
         assert (await get(balanced.balancer.port)).body == b"two"
+
+
+async def test_hup_while_it_starts_is_not_lost(tmp_path: Path) -> None:
+    """The settings may have been read before it."""
+    file = tmp_path / "balancer.yaml"
+    async with app_replica("one") as app:
+        write(file, {"upstreams": "127.0.0.1:1"})
+        async with launched(CONFIG=str(file), HEALTH_CHECK__ENABLED="false") as balancer:
+
+            async def handles_it() -> bool:  # else it ends the process, as any other
+                status = Path(f"/proc/{balancer.pid}/status").read_text()  # noqa: ASYNC240 - it is no disk
+                return bool(int(status.partition("SigCgt:")[2].split()[0], 16) & 1 << signal.SIGHUP - 1)
+
+            await until(handles_it)
+            write(file, {"upstreams": app.address})
+            balancer.signal(signal.SIGHUP)
+            await balancer.established()
+            await balancer.says("reload by SIGHUP: ")
+
+            async def serves() -> bool:
+                return (await get(balancer.port)).body == b"one"
+
+            await until(serves)
 
 
 async def test_a_watched_file_that_is_replaced_or_leads_elsewhere_is_read_again(tmp_path: Path) -> None:

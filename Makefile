@@ -29,7 +29,7 @@ NEVER_COMPILED := acme admin certificates config console demo discovery docs exa
 RUN_COMPILED := EXPECT_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
 .PHONY: help setup demo load docs test unit integration slow e2e lint types compiled test-compiled
-.PHONY: bench bench-quick instructions faults hostile overload isolation clean
+.PHONY: bench bench-quick instructions faults hostile overload isolation live clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -127,6 +127,9 @@ overload: $(STAMP)  ## what clients get under overload, 13 min (VS=nginx,haproxy
 
 isolation: $(STAMP)  ## what a pool that hangs costs the clients of another one, 4 min (ARGS=--help)
 	$(BIN)/python -m loadtests.isolation $(ARGS)
+
+live: $(STAMP)  ## what clients notice of changes of a running balancer, 15 min (VS=nginx,haproxy CASE= ARGS=--help)
+	$(BIN)/python -m loadtests.live $(if $(VS),--vs $(VS)) $(if $(CASE),--case $(CASE)) $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -86,6 +87,7 @@ class Deploy:
     requests: int
     failed: Counter[str]
     latency: Latency
+    said: Sequence[str]  # by the balancer, about the failures
 
 
 def perform(app: str, rounds: int) -> Deploy:
@@ -109,9 +111,10 @@ def perform(app: str, rounds: int) -> Deploy:
         os.kill(pid, signal.SIGUSR1)
         stage.wait_for_load(pid, 3 * PATIENCE)
         seen = records.read(stage.records)
+        said = [_sentence(one) for one in instance.ask("GET", "/api/failures").require(200)["failures"]]
         failed = Counter(one.failure for one in seen if one.kind is not Kind.OK)
         restarts = sum(replica.lives - 1 for replica in stage.replicas)
-        return Deploy(app, restarts, len(seen), failed, latency([one.took for one in seen]))
+        return Deploy(app, restarts, len(seen), failed, latency([one.took for one in seen]), said)
 
 
 def by_command(stage: DeployStage, _instance: Instance, replica: RunningReplica) -> None:
@@ -134,6 +137,13 @@ def by_check(stage: DeployStage, instance: Instance, replica: RunningReplica) ->
         lambda: bool(instance.ask("GET", path).require(200)["eligible"]),
         f"{replica.name} is not taken back after its restart",
     )
+
+
+def _sentence(failure: Mapping[str, Any]) -> str:
+    attempts = ", ".join(
+        f"{one['upstream']} {one['failure']} ({one['detail']})" for one in failure["attempts"]
+    )
+    return f"{failure['time']} {failure['method']} {failure['status']} {failure['reason']}: {attempts}"
 
 
 def _has_left(instance: Instance, path: str) -> bool:
@@ -185,4 +195,8 @@ def table(deploys: Sequence[Deploy]) -> Table:
 
 def broken_promises(deploys: Sequence[Deploy]) -> list[str]:
     """A sentence for each app with failed requests."""
-    return [f"deploy, {one.app}: failed requests: {counted(one.failed)}" for one in deploys if one.failed]
+    return [
+        f"deploy, {one.app}: failed requests: {counted(one.failed)}; the balancer says: {'; '.join(one.said)}"
+        for one in deploys
+        if one.failed
+    ]

@@ -30,10 +30,11 @@ def broken_promises(run: Run) -> list[str]:
                 )
                 if counts
             ]
-    if run.balancer == OURS:
-        first, *later = (held for held in run.held if held.at_rest)
-        for held in later:
-            found += [f"{run.balancer}, {held.when}: {what}" for what in grown(first.holdings, held.holdings)]
+    at_rest = [held for held in run.held if held.at_rest and run.balancer == OURS]
+    for held in at_rest[1:]:
+        found += [
+            f"{run.balancer}, {held.when}: {what}" for what in grown(at_rest[0].holdings, held.holdings)
+        ]
     return found
 
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from loadtests.live.kills import Kill, is_own
+from loadtests.live.kills import Kill, ended_by, reset_by
 from loadtests.live.long_lived import LongLived, Sort
 from loadtests.live.stage import Seen
 from loadtests.open_loop.figures import Latency, latency
-from loadtests.open_loop.records import Kind, Record
+from loadtests.open_loop.records import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One part. Failures by kind; those in `own` are a killed worker's, and in no other count."""
+    """One part. Failures by kind; those in `own` are a killed worker's, and in no other count.
+
+    `latency` includes `lag`, how late the load sent its requests.
+    """
 
     part: Part
     requests: int
@@ -32,7 +35,7 @@ class Figures:
     downloads_cut: Counter[str]
     own: Counter[str]
     latency: Latency
-    lag: float
+    lag: Latency
 
 
 def measure(part: Part, seen: Seen, kills: Sequence[Kill]) -> Figures:
@@ -40,24 +43,20 @@ def measure(part: Part, seen: Seen, kills: Sequence[Kill]) -> Figures:
     requests = [one for one in seen.requests if part.begun <= one.ended < part.ended]
     lasting = [one for one in seen.long_lived if part.begun <= one.ended < part.ended and one.why]
     failed = [one for one in requests if one.kind is not Kind.OK]
-    own = [one for one in failed if one.kind is not Kind.STATUS and is_own(one.client, one.ended, kills)]
-    cut = [one for one in lasting if not is_own(one.client, one.ended, kills)]
+    own = [one for one in failed if one.kind is not Kind.STATUS and reset_by(one.client, one.ended, kills)]
+    cut = [one for one in lasting if not ended_by(one.client, one.begun, one.ended, kills)]
+    of_workers = {id(one) for one in own}
     return Figures(
         part,
         len(requests),
-        Counter(one.failure for one in failed if one not in own),
+        Counter(one.failure for one in failed if id(one) not in of_workers),
         _why(cut, Sort.WEBSOCKET),
         _why(cut, Sort.DOWNLOAD),
         Counter(one.failure for one in own) + Counter(one.sort.value for one in lasting if one not in cut),
-        latency([one.took for one in _counted(requests, own)]),
-        latency([one.lag for one in requests]).p99,
+        latency([one.took for one in requests if id(one) not in of_workers]),
+        latency([one.lag for one in requests]),
     )
 
 
 def _why(ends: Iterable[LongLived], sort: Sort) -> Counter[str]:
     return Counter(one.why for one in ends if one.sort is sort)
-
-
-def _counted(requests: Sequence[Record], own: Sequence[Record]) -> Iterable[Record]:
-    numbers = {one.number for one in own}
-    return (one for one in requests if one.number not in numbers)

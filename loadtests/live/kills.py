@@ -14,6 +14,15 @@ class Kill:
     clients: frozenset[str]
 
 
-def is_own(client: str, ended: float, kills: Iterable[Kill]) -> bool:
-    """Whether what has ended for this client is a killed worker's own."""
+def ended_by(client: str, begun: float, ended: float, kills: Iterable[Kill]) -> bool:
+    """Whether what was open for this client was a killed worker's.
+
+    A slow reader sees that later: first comes what the kernel has of it.
+    """
+    return any(client in kill.clients and begun <= kill.at <= ended for kill in kills)
+
+
+def reset_by(client: str, ended: float, kills: Iterable[Kill]) -> bool:
+    """Whether a request that failed was a killed worker's: it ran there, or was sent before the client saw
+    the reset."""
     return any(client in kill.clients and kill.at <= ended <= kill.at + OWN for kill in kills)

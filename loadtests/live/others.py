@@ -35,12 +35,14 @@ class OtherScene:
     port: int
     replicas: Sequence[str]
     problems: list[str] = field(default_factory=list)
-    at_first: int = 0
+    at_first: int = field(init=False)  # worker processes
+
+    def __post_init__(self) -> None:
+        self.at_first = len(self._workers())
 
     def reload(self, number: int) -> None:
         """Change a weight; returns when a new worker is there."""
         before = self._workers()
-        self.at_first = self.at_first or len(before)
         self.other.write(self.directory, self.port, self.replicas, number % 2 + 2)
         os.kill(self.pid, self.other.reloads)
         wait(lambda: bool(self._workers() - before), f"{self.other.balancer.name} has no new worker")

@@ -21,7 +21,6 @@ from loadtests.processes import Processes
 from loadtests.proxies import Launch
 
 WORKERS = 2
-LONGEST = 1800.0  # seconds of a whole run, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,11 @@ def perform(changes: Sequence[Change], rate: int, warm_up: float, say: Say) -> R
         instance = Instance(stage.spare, stage.balancer_pid, WORKERS)
         stack.callback(instance.end)
         scene = Scene(instance, _file(directory), [one.address for one in stage.replicas])
-        play = Play(stage, scene, say)
-        stage.begin_requests(rate, LONGEST)
+        play = Play(stage, scene, rate, say)
         play.warm_up(warm_up)
         for change in changes:
             play.change(change, partial(ACTS[change.name], scene))
-        play.settle("at the end")
+        play.rest("at the end")
         return _end(OURS, stage, play, scene.kills, scene.problems)
 
 
@@ -61,17 +59,14 @@ def perform_other(name: str, reloads: Change, rate: int, warm_up: float, say: Sa
         stage.start(other.balancer)
         replicas = [one.address for one in stage.replicas]
         scene = OtherScene(other, stage.balancer_pid, directory, stage.port, replicas)
-        play = Play(stage, scene, say)
-        stage.begin_requests(rate, LONGEST)
+        play = Play(stage, scene, rate, say)
         play.warm_up(warm_up)
         play.change(reloads, scene.reload)
-        play.settle("at the end")
+        play.rest("at the end")
         return _end(name, stage, play, (), scene.problems)
 
 
 def _end(name: str, stage: LiveStage, play: Play, kills: Sequence[Kill], problems: Sequence[str]) -> Run:
-    stage.end_requests()
-    stage.close_long_lived()
     return Run(name, [measure(part, stage.seen, kills) for part in play.parts], play.held, problems)
 
 

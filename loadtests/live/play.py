@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from loadtests.live import counters
@@ -12,7 +12,8 @@ from loadtests.live.stage import LiveStage
 
 WEBSOCKETS, DOWNLOADS = 20, 5
 SETTLES = 150.0  # seconds: idle connections of clients live for 75 s
-STEADY = 5.0  # seconds of load before memory is read
+REST = 6.0  # seconds without load before memory is read: upstreams' idle connections are closed after 4
+LONGEST = 1800.0  # seconds of load without a rest, at most
 EVERY = 10  # changes per line of progress
 
 Say = Callable[[str], None]
@@ -42,7 +43,7 @@ class Change:
     summary: str
     count: int
     pause: float
-    is_settled: bool = False  # before it, former workers have ended
+    is_rested: bool = False  # before it, former workers have ended
     begins_counters_anew: bool = False
 
 
@@ -56,30 +57,31 @@ class Held:
 
 
 class Play:
-    """Plays parts, one after the other."""
+    """Plays parts, one after the other. Each ends where the next one begins, so that no failure is missed."""
 
-    def __init__(self, stage: LiveStage, changed: Changed, say: Say) -> None:
+    def __init__(self, stage: LiveStage, changed: Changed, rate: int, say: Say) -> None:
         self._stage = stage
         self._changed = changed
+        self._rate = rate
         self._say = say
+        self._since = 0.0
         self.parts: list[Part] = []
         self.held: list[Held] = []
 
     def warm_up(self, seconds: float) -> None:
         """A part without changes; what is held after it is what later parts are compared with."""
-        begun = time.monotonic()
-        self._stage.open_long_lived(WEBSOCKETS, DOWNLOADS)
+        self._since = time.monotonic()
+        self._load()
         time.sleep(seconds)
-        self._end("warm-up", begun)
-        self._hold("after the warm-up", at_rest=True)
+        self._end("warm-up")
+        self.rest("after the warm-up")
 
     def change(self, change: Change, act: Callable[[int], None]) -> None:
         """All changes of one kind, with WebSockets and downloads that the present workers have at first."""
-        if change.is_settled:
-            self.settle(f"before {change.name}")
-        self._stage.close_long_lived()
-        self._stage.open_long_lived(WEBSOCKETS, DOWNLOADS)
-        begun, took = time.monotonic(), list[float]()
+        if change.is_rested:
+            self.rest(f"before {change.name}")
+        self._load()
+        took = list[float]()
         before = self._changed.counters()
         for number in range(change.count):
             at = time.monotonic()
@@ -92,24 +94,33 @@ class Play:
             time.sleep(change.pause)
             if (number + 1) % EVERY == 0 or number + 1 == change.count:
                 self._say(f"{change.name}: {number + 1} of {change.count}, the last one in {took[-1]:.2f} s")
-        self._end(change.name, begun, took)
         self._hold(f"after {change.name}", at_rest=False)
+        self._end(change.name, took)
 
-    def settle(self, name: str) -> None:
-        """Let what is long-lived end, wait until former workers have ended, and see what is held."""
+    def rest(self, when: str) -> None:
+        """Let all clients end, wait until former workers have ended, and see what is held."""
         begun = time.monotonic()
+        self._stage.end_requests()
         self._stage.close_long_lived()
+        self.parts[-1] = replace(self.parts[-1], ended=time.monotonic())
         self._changed.settles(SETTLES)
-        self._say(f"former workers have ended {time.monotonic() - begun:.0f} s after what was long-lived")
+        self._say(f"clients and former workers have ended within {time.monotonic() - begun:.0f} s")
+        time.sleep(REST)
+        self._since = time.monotonic()
+        self._hold(f"at rest {when}", at_rest=True)
+
+    def _load(self) -> None:
+        """Requests, and what is long-lived anew."""
+        self._stage.begin_requests(self._rate, LONGEST)
+        self._stage.close_long_lived()
         self._stage.open_long_lived(WEBSOCKETS, DOWNLOADS)
-        time.sleep(STEADY)
-        self._end(f"rest {name}", begun)
-        self._hold(f"at rest {name}", at_rest=True)
 
     def _hold(self, when: str, at_rest: bool) -> None:
         held = Held(when, holdings(self._changed.pid), at_rest)
         self.held.append(held)
         self._say(f"{when}: {held.holdings}")
 
-    def _end(self, name: str, begun: float, took: Sequence[float] = ()) -> None:
-        self.parts.append(Part(name, begun, time.monotonic(), took))
+    def _end(self, name: str, took: Sequence[float] = ()) -> None:
+        ended = time.monotonic()
+        self.parts.append(Part(name, self._since, ended, took))
+        self._since = ended

@@ -16,10 +16,11 @@ _COLUMNS = (
     "own",
     "p99, ms",
     "slowest, ms",
+    "late, ms",
 )
 LEGEND = (
     "a change: median / slowest. own: what a killed worker had, and what was sent there before its client "
-    "saw the reset."
+    "saw the reset. late: p99 / maximum of how late the load sent its requests, which is part of their times."
 )
 
 
@@ -42,6 +43,7 @@ def table(run: Run) -> Table:
             counted(one.own),
             f"{one.latency.p99 * 1e3:.0f}",
             f"{one.latency.max * 1e3:.0f}",
+            f"{one.lag.p99 * 1e3:.0f} / {one.lag.max * 1e3:.0f}",
         )
     return result
 

@@ -124,7 +124,7 @@ CHANGES: Sequence[Change] = (
     Change("drain", "upstreams drained and taken back", 20, 0.2),
     Change("broken", "reloads of broken settings", 20, 0.1),
     Change("kill", "workers killed", 10, 1.0),
-    Change("replace", "replacements of the program", 10, 1.0, is_settled=True, begins_counters_anew=True),
+    Change("replace", "replacements of the program", 10, 1.0, is_rested=True, begins_counters_anew=True),
 )
 ACTS: Mapping[str, Callable[[Scene, int], None]] = {
     "reload": Scene.reload,

@@ -46,15 +46,17 @@ class LiveStage(Stage):
         return [sys.executable, "-m", "loadtests.live.replica", replica.host, str(replica.port)]
 
     def begin_requests(self, rate: int, longest: float) -> None:
-        """Start the load, which goes on until `end_requests`, for `longest` seconds at most."""
-        order = Order(self.port, [Phase(rate, longest, SORTS)], PATIENCE, 1, self.records)
-        self._load, _ = self.start_load(order)
+        """Start the load, if it is not running: until `end_requests`, for `longest` seconds at most."""
+        if not self._load:
+            order = Order(self.port, [Phase(rate, longest, SORTS)], PATIENCE, 1, self.records)
+            self._load, _ = self.start_load(order)
 
     def end_requests(self) -> None:
         """Let the load end."""
         os.kill(self._load, signal.SIGUSR1)
         self._processes.wait("load", self._load, PATIENCE + ENDS)
         self.seen.requests += records.read(self.records)
+        self._load = 0
 
     def open_long_lived(self, websockets: int, downloads: int) -> None:
         """Open WebSockets and begin downloads."""

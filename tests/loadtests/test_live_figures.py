@@ -47,7 +47,7 @@ def test_whose_a_failure_is(one: Record, is_own: bool) -> None:
 def test_what_is_long_lived_is_cut_by_kind() -> None:
     ends = [
         LongLived(Sort.WEBSOCKET, "127.0.0.1:1", 1.0, 20.0, 3, "ConnectionClosed"),
-        LongLived(Sort.DOWNLOAD, "127.1.0.1:4000", 1.0, 10.1, 3, "reset"),
+        LongLived(Sort.DOWNLOAD, "127.1.0.1:4000", 1.0, 19.0, 3, "it ended"),  # a slow reader
         LongLived(Sort.DOWNLOAD, "127.0.0.1:2", 1.0, 20.0, 3, ""),
     ]
     figures = measure(Part("kill", 0.0, 100.0), Seen([], ends), [KILL])

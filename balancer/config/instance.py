@@ -65,7 +65,8 @@ class InstanceSettings(Group):
         description="Token for admin API changes. If unset, only local processes may make changes.",
     )
     admin_token_file: str = Field(
-        default="", description="File with the admin token, instead of ADMIN_TOKEN; read at start."
+        default="",
+        description="File with the admin token, instead of ADMIN_TOKEN; read at start and by each reload.",
     )
     admin_hosts: Annotated[tuple[HostName, ...], CommaList] = Field(
         default=(),

@@ -15,7 +15,8 @@ class RegistrationSettings(Group):
         "/api/pools/{pool}/upstreams`, and nothing else. If unset, only those who may make any change.",
     )
     token_file: str = Field(
-        default="", description="File with that token, instead of REGISTRATION__TOKEN; read at start."
+        default="",
+        description="File with that token, instead of REGISTRATION__TOKEN; read at start and by each reload.",
     )
 
     @field_validator("token_file")

@@ -93,7 +93,9 @@ class RespondSettings(Group):
 
     status: Count = Field(default=200, ge=200, le=599, description="The status.")
     text: str = Field(default="", description="The body.")
-    file: str = Field(default="", description="File with the body, up to 64 KiB; read at start.")
+    file: str = Field(
+        default="", description="File with the body, up to 64 KiB; read at start and by each reload."
+    )
     content_type: Annotated[str, AfterValidator(_check_type)] = Field(
         default="", description="Content-Type; if unset, by the file's name, else plain text."
     )

@@ -41,7 +41,8 @@ def split(
 
     [green]balancer split web canary=50 --hold 10m --abort-if 'errors>+0.5%,p95>1.3x'[/green]
 
-    The change reaches all workers at once, and lasts as long as the instance.
+    The change reaches all workers at once. A restart forgets it, unless
+    STATE__FILE is set.
     Users stay on their side, but for as many as must move. With --hold the
     sides that grow are compared with the others, and the change is taken back
     at a breach, also if this command ends. It exits with 0 if the change has

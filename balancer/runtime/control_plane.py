@@ -211,7 +211,7 @@ class ControlPlane:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(end):
                 await self.discovery.asked()
-        while self._around.loop.time() < end and any(map(self._is_unknown, pools)):  # noqa: ASYNC110 - a moment of each reload with new pools
+        while self._around.loop.time() < end and any(map(self._is_unknown, pools)):  # noqa: ASYNC110 - seldom
             await asyncio.sleep(_GLANCE)
 
     def _is_unknown(self, pool: str) -> bool:

@@ -1,6 +1,6 @@
 """The operator's live changes to upstreams (L7), which override the settings.
 
-They last as long as the instance; those of an upstream that discovery found end when it is removed.
+`keeping` makes them outlast the instance; those of an upstream that discovery found end when it is removed.
 """
 
 import math

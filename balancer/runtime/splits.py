@@ -1,6 +1,7 @@
 """The authoritative weights of split routes (L7), in the supervisor: the operator changes them while it runs.
 
-They last as long as the instance. Each change has a revision and an event, and reaches all workers at once.
+`keeping` makes them outlast the instance. Each change has a revision and an event, and reaches all workers
+at once.
 """
 
 import logging

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.fakes.app_replica import app_replica
@@ -245,3 +246,26 @@ async def test_a_thousand_upstreams_are_taken_up_live(tmp_path: Path) -> None:
         view = await balanced.reload(upstreams=[app.address])
         assert (view["how"], len(view["members"])) == ("live", 1000)
         assert (await get(balanced.balancer.port)).body == b"one"
+
+
+async def test_another_admin_token_counts_from_the_reload_on(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("the-first-t0ken")
+    settings = {"admin_token_file": str(token)}
+    async with app_replica() as app, reloading(tmp_path, {"upstreams": app.address, **settings}) as balanced:
+        target = f"/api/pools/default/upstreams/{app.address}"
+
+        async def status(with_token: str) -> int:
+            async with (
+                aiohttp.ClientSession(f"http://127.0.0.1:{balanced.balancer.admin_port}") as session,
+                session.patch(
+                    target, json={"weight": 3}, headers={"Authorization": f"Bearer {with_token}"}
+                ) as answer,
+            ):
+                return answer.status
+
+        assert [await status("the-first-t0ken"), await status("the-second-t0ken")] == [200, 401]
+        token.write_text("the-second-t0ken")
+        balanced.balancer.signal(signal.SIGHUP)
+        await balanced.balancer.says("files that the settings name taken up live")
+        assert [await status("the-first-t0ken"), await status("the-second-t0ken")] == [401, 200]

@@ -45,6 +45,15 @@ class Reloading:
         """What the admin API says of an upstream."""
         return (await get(self.balancer.admin_port, f"/api/pools/{pool}/upstreams/{id}")).json()
 
+    async def serves(self, body: bytes, target: str = "/") -> None:
+        """Wait for this answer: workers learn of a reload just after it, and until then the old ones accept
+        clients too."""
+
+        async def does() -> bool:
+            return (await get(self.balancer.port, target)).body == body
+
+        await until(does)
+
     async def counts(self) -> dict[str, float]:
         """All series of counters: none decreases while the instance runs."""
         counts = {}

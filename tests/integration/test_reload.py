@@ -72,7 +72,7 @@ async def test_hup_reads_the_file_again(tmp_path: Path) -> None:
         balanced.balancer.signal(signal.SIGHUP)
         await balanced.balancer.says("reload by SIGHUP: ")
         await balanced.balancer.shows('balancer_config_reloads_total{result="applied"}', 1)
-        assert (await get(balanced.balancer.port)).body == b"two"
+        await balanced.serves(b"two")
 
 
 async def test_hup_while_it_starts_is_not_lost(tmp_path: Path) -> None:
@@ -109,19 +109,12 @@ async def test_a_watched_file_that_is_replaced_or_leads_elsewhere_is_read_again(
         file = tmp_path / "linked.yaml"
         file.symlink_to(Path("data", "balancer.yaml"))
         async with reloading(tmp_path, {}, CONFIG=str(file)) as balanced:
-
-            async def serves(name: bytes) -> None:
-                async def does() -> bool:
-                    return (await get(balanced.balancer.port)).body == name
-
-                await until(does)
-
-            await serves(b"one")
+            await balanced.serves(b"one")
             (tmp_path / "data.new").symlink_to(versions[1])
             os.replace(tmp_path / "data.new", tmp_path / "data")
-            await serves(b"two")
+            await balanced.serves(b"two")
             write(versions[1] / "balancer.yaml", {"upstreams": three.address, "reload": {"watch": True}})
-            await serves(b"three")
+            await balanced.serves(b"three")
 
 
 @pytest.mark.parametrize(
@@ -204,6 +197,7 @@ async def test_ejections_and_what_the_operator_has_set_stay(tmp_path: Path) -> N
                 assert (await balanced.upstream(one.address))["causes"] == ["outlier"]
                 drained = await balanced.upstream(two.address)
                 assert (drained["admin_state"], drained["weight"]) == ("draining", 7)
+                await balanced.serves(b"three")
                 assert {(await get(balanced.balancer.port)).body for _ in range(8)} == {b"three"}
             assert (await balanced.upstream(three.address))["source"] == ""
 
@@ -223,10 +217,10 @@ async def test_a_pool_and_its_route_come_and_go(tmp_path: Path) -> None:
         )
         assert view["how"] == "new_workers"
         assert {one["setting"] for one in view["changes"]} == {"pools.other", "routes"}
-        assert (await get(balanced.balancer.port, "/other/")).body == b"two"
-        assert (await get(balanced.balancer.port)).body == b"one"
+        await balanced.serves(b"two", "/other/")
+        await balanced.serves(b"one")
         await balanced.reload(upstreams=one.address)
-        assert (await get(balanced.balancer.port, "/other/")).body == b"one"
+        await balanced.serves(b"one", "/other/")
         assert (await get(balanced.balancer.admin_port, "/api/pools/other")).status == 404
         checks, others = two.checks, one.checks
 
@@ -242,7 +236,7 @@ async def test_a_thousand_upstreams_are_taken_up_live(tmp_path: Path) -> None:
     async with app_replica("one") as app, reloading(tmp_path, {"upstreams": [app.address]}) as balanced:
         view = await balanced.reload(upstreams=[app.address, *many])
         assert (view["how"], len(view["members"])) == ("live", 1000)
-        assert view["seconds"] < 5  # 1.4 s, most of it for reading the settings
+        assert view["seconds"] < 15  # 0.7 s on an idle machine, most of it for a process that reads them
         view = await balanced.reload(upstreams=[app.address])
         assert (view["how"], len(view["members"])) == ("live", 1000)
         assert (await get(balanced.balancer.port)).body == b"one"

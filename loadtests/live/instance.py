@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import Any
 from loadtests.cpu import running_tree
 from loadtests.errors import BenchError
 from loadtests.live import sockets
-from loadtests.live.processes import GLANCE, PATIENCE, runs, runs_module, start_time, state, wait
+from loadtests.live.counters import parse
+from loadtests.live.processes import GLANCE, PATIENCE, of_session, runs, runs_module, start_time, state, wait
 
 WORKER = "balancer.runtime.worker"
+RELOADS = "balancer_config_reloads_total{"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Instance:
         self._admin = admin
         self._count = workers
         self.pid = pid
+        self._session = pid  # every supervisor is in the session of the first
         self.former: list[int] = []  # supervisors that were replaced
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
@@ -85,6 +89,36 @@ class Instance:
         """Wait until all its workers serve."""
         wait(lambda: self.ask("GET", "/readyz").status == 200, "the balancer is not ready again")
 
+    def reload_by_signal(self) -> bool:
+        """Send HUP, and wait for the end of the reload; whether it was applied."""
+        before = self._reloads()
+        os.kill(self.pid, signal.SIGHUP)
+        wait(lambda: self._reloads() != before, "a reload by HUP did not end")
+        return self._reloads()["applied"] == before["applied"] + 1
+
+    def replace_by_signal(self) -> None:
+        """Send USR2, and wait until another supervisor serves."""
+        before = self._started()
+        successors: list[int] = []
+
+        def is_replaced() -> bool:
+            children = [stat.pid for stat in running_tree(self.pid) if stat.parent == self.pid]
+            successors.extend(pid for pid in children if not runs_module(pid, WORKER))
+            return self._started() != before
+
+        os.kill(self.pid, signal.SIGUSR2)
+        wait(is_replaced, "a replacement by USR2 did not end")
+        self.replaced(successors[-1])
+
+    def _reloads(self) -> Counter[str]:
+        """Reloads so far, by their result."""
+        series = parse(self.scrape()).items()
+        return Counter({name.split('"')[1]: int(value) for name, value in series if name.startswith(RELOADS)})
+
+    def _started(self) -> str:
+        """When the instance was started, which tells one from the next."""
+        return str(self.ask("GET", f"/api/events?after={10**9}").require(200)["started"])
+
     def replaced(self, pid: int) -> None:
         """Another supervisor serves."""
         self.former.append(self.pid)
@@ -95,17 +129,18 @@ class Instance:
         wait(self._is_settled, "former workers did not end after their tunnels", limit)
 
     def end(self) -> None:
-        """End its processes; those that were started by others are theirs to end too."""
-        for pid in (*self.former, self.pid):
-            tree = [stat.pid for stat in running_tree(pid)]
+        """End all its processes: those of a replacement are nobody's children."""
+        supervisors = of_session(self._session)
+        trees = [stat.pid for pid in supervisors for stat in running_tree(pid)]
+        for pid in supervisors:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + PATIENCE / 2
-            while any(map(runs, tree)) and time.monotonic() < deadline:
-                time.sleep(GLANCE)
-            for one in filter(runs, tree):
-                with suppress(ProcessLookupError):
-                    os.kill(one, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE / 2
+        while any(map(runs, trees)) and time.monotonic() < deadline:
+            time.sleep(GLANCE)
+        for pid in filter(runs, trees):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _is_settled(self) -> bool:
         return len(self._all_workers()) == self._count and not any(map(runs, self.former))

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from loadtests.arguments import names, number
 from loadtests.live.others import OTHERS
@@ -41,7 +40,6 @@ class Options:
     share: float
     rate: int
     warm_up: int
-    json: Path | None
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
@@ -75,10 +73,9 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     )
     parser.add_argument("--rate", type=number(10, 5000), default=500, help="requests per second (500)")
     parser.add_argument("--warm-up", type=number(1, 600), default=20, help="seconds before the first (20)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     values = parser.parse_args(argv)
     share = values.percent / 100
-    return Options(values.case, values.only, values.vs, share, values.rate, values.warm_up, values.json)
+    return Options(values.case, values.only, values.vs, share, values.rate, values.warm_up)
 
 
 def _listed(named: dict[str, str]) -> str:

@@ -78,7 +78,7 @@ class Play:
 
     def change(self, change: Change, act: Callable[[int], None]) -> None:
         """All changes of one kind, with WebSockets and downloads that the present workers have at first."""
-        if change.is_rested:
+        if change.is_rested and not self.held[-1].at_rest:
             self.rest(f"before {change.name}")
         self._load()
         took = list[float]()

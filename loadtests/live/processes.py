@@ -53,6 +53,12 @@ def state(pid: int) -> str:
     return fields[0] if fields else ""
 
 
+def of_session(leader: int) -> list[int]:
+    """The processes of a session."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if _fields(pid)[3:4] == [str(leader)] and runs(pid)]
+
+
 def start_time(pid: int) -> int:
     """When it was started, in ticks since the machine's start; 0 if it is gone."""
     fields = _fields(pid)

@@ -11,6 +11,7 @@ from loadtests.live.kills import Kill
 from loadtests.live.play import Change
 from loadtests.live.settings import CANARY, MAIN, Values
 
+BY_SIGNAL = (6, 7)  # of ten reloads, one live and one by new workers
 SETTLES = 0.2  # seconds in which requests on a drained upstream end
 LASTING = 5  # downloads, which may end there later
 
@@ -47,6 +48,10 @@ class Scene:
         """Change the settings: every second time by something that needs new workers."""
         self.values, is_live = settings.change(self.values, number)
         self.write()
+        if number % 10 in BY_SIGNAL:
+            if not self.instance.reload_by_signal():
+                self.problems.append(f"reload {number + 1} by HUP was not applied")
+            return
         answer = self.instance.ask("POST", "/api/reload", {})
         expected = "live" if is_live else "new_workers"
         if answer.status != 200 or (answer.body["result"], answer.body["how"]) != ("applied", expected):
@@ -101,8 +106,11 @@ class Scene:
         clients = self.instance.kill(workers[number % len(workers)])
         self.kills.append(Kill(at, frozenset(clients)))
 
-    def replace(self, _number: int) -> None:
-        """Start the program anew."""
+    def replace(self, number: int) -> None:
+        """Start the program anew: every second time by USR2."""
+        if number % 2:
+            self.instance.replace_by_signal()
+            return
         answer = self.instance.ask("POST", "/api/replace", {})
         if answer.status != 200:
             self._answered("a replacement", answer)

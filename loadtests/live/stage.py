@@ -52,7 +52,9 @@ class LiveStage(Stage):
             self._load, _ = self.start_load(order)
 
     def end_requests(self) -> None:
-        """Let the load end."""
+        """Let the load end, if it is running."""
+        if not self._load:
+            return
         os.kill(self._load, signal.SIGUSR1)
         self._processes.wait("load", self._load, PATIENCE + ENDS)
         self.seen.requests += records.read(self.records)

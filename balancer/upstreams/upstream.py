@@ -11,6 +11,7 @@ from balancer.upstreams.traffic_history import TrafficHistory
 _NO_CAUSES: Final[frozenset[Cause]] = frozenset()
 
 UNIX: Final = "unix:"  # a host that is a unix socket: this and its path
+NO_SLOT: Final = -1  # a share of a cap that is all in use by predecessors; 0 is no cap
 
 
 class Upstream:
@@ -28,12 +29,13 @@ class Upstream:
 
     `answered_ns` is when it last answered a request of this worker, on the monotonic clock.
 
-    `max_inflight` is this worker's share of the cap on requests in flight, `concurrency_limit` the cap on
-    those that await their first byte; 0 = no limit. `streaming` counts requests in flight whose response has
+    `cap` bounds the requests in flight of all workers together, and `max_inflight`, this worker's share of
+    it, its own: 0 = no cap, NO_SLOT = none may begin. `concurrency_limit` is the cap on those that await
+    their first byte, 0 = no limit. `streaming` counts requests in flight whose response has
     begun but did not arrive whole. `turned_away`: it was picked while full since the last sample.
     """
 
-    __slots__ = ("admin_state", "answered_ns", "authority", "backup", "causes", "cells",
+    __slots__ = ("admin_state", "answered_ns", "authority", "backup", "cap", "causes", "cells",
                  "concurrency_limit", "counters", "effective_weight", "first_check", "history", "host", "id",
                  "inflight", "inflight_limit", "leaves_by_itself", "max_inflight", "on_probation",
                  "other_hosts", "port", "ramp_since_ns", "remote_inflight", "row",
@@ -68,10 +70,12 @@ class Upstream:
         self.answered_ns = 0
         self.inflight = 0
         self.streaming = 0
+        self.cap = 0
         self.max_inflight = 0
         self.concurrency_limit = 0
         self.turned_away = False
-        self.inflight_limit = 0  # derived from the fields above: cap on requests in flight, 0 = no limit
+        # Derived from the fields above: cap on requests in flight, 0 = no limit, NO_SLOT = none may begin.
+        self.inflight_limit = 0
         self.remote_inflight = 0
         self.cells = cells
         self.counters = Counters(cells, batch)
@@ -92,17 +96,20 @@ class Upstream:
         return self.host != "" and self.effective_weight > 0
 
     def reckon_limit(self) -> int:
-        """Update `inflight_limit`. Returns the limit in force, to which streams do not count."""
+        """Update `inflight_limit`. Returns the limit in force, to which streams do not count; 0 for none, and
+        for NO_SLOT: it adds nothing to the sum of all workers' limits."""
         limit = self.max_inflight
         adaptive = self.concurrency_limit
         self.inflight_limit = limit
         if adaptive and (not limit or adaptive + self.streaming < limit):
             self.inflight_limit = adaptive + self.streaming
+        if limit == NO_SLOT:
+            return 0
         return min(limit, adaptive) if limit and adaptive else limit or adaptive
 
     def is_full(self) -> bool:
         """Whether it has as many requests as it may have from this worker."""
-        return 0 < self.inflight_limit <= self.inflight
+        return self.inflight_limit != 0 and self.inflight_limit <= self.inflight
 
     def is_outlier(self) -> bool:
         """Whether outlier detection has ejected it."""

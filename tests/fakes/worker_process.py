@@ -11,7 +11,8 @@ class FakeProcess:
         self.pid = pid
         self.start = start
         self.sent: list[FromSupervisor] = []
-        self.others: tuple[int, ...] = start.others  # as last told
+        self.others = start.others.pages  # as last told
+        self.predecessors = start.others.predecessors
         self.killed = False
         self.stacks = 0  # how often it was asked for one
         self.reachable = True
@@ -25,7 +26,7 @@ class FakeProcess:
 
     def send(self, message: FromSupervisor) -> bool:
         if self.reachable and isinstance(message, Others):
-            self.others = message.pages
+            self.others, self.predecessors = message.pages, message.predecessors
         elif self.reachable:
             self.sent.append(message)
         return self.reachable

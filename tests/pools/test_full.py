@@ -312,8 +312,8 @@ class Traffic:
 
     def limit_changes(self, number: int) -> None:
         if members := self.pool.upstreams:
-            members[number % len(members)].max_inflight = number % 4
-            self.pool.rebuild()
+            members[number % len(members)].max_inflight = number % 5 - 1  # NO_SLOT too
+            self.pool.take_up_limits()
 
     def check(self) -> None:
         running, waiting = self.of("running"), self.of("waiting")

@@ -8,6 +8,7 @@ import pytest
 from balancer.messages import Adopt, Drain, Drained, Fatal, Ready, Release, Retire
 from balancer.runtime.slot import TICK
 from balancer.telemetry.segment import GENERATIONS, Segment
+from tests.fakes.worker_process import FakeProcess
 from tests.runtime.workers_harness import Harness
 
 
@@ -269,3 +270,43 @@ def test_nothing_is_renewed_while_the_instance_stops(alone: Harness) -> None:
     for process in (old, new):
         process.end(0)
     assert alone.said[-1] == "gone"
+
+
+def page(process: FakeProcess) -> int:
+    return process.start.page
+
+
+def test_a_successor_takes_what_its_predecessors_hold_from_its_shares(harness: Harness) -> None:
+    """From its start; another slot's worker does not. A predecessor counts only those before itself."""
+    old, other = harness.start_all()
+    first = harness.renew(0, harness.make(2))
+    assert first.predecessors == (page(old),)
+    first.say(Ready())
+    second = harness.renew(0, harness.make(2))
+    second.say(Ready())
+    assert [each.predecessors for each in (old, first, second, other)] == [
+        (),
+        (page(old),),
+        (page(old), page(first)),
+        (),
+    ]
+    old.end(0)
+    harness.pass_time(TICK)
+    assert [each.predecessors for each in (first, second)] == [(), (page(first),)]
+
+
+def test_a_worker_that_is_restarted_takes_account_of_draining_predecessors_too(alone: Harness) -> None:
+    (old,) = alone.start_all()
+    new = alone.renew(0, alone.make(1))
+    new.say(Ready())
+    new.end()
+    assert alone.spawn.last not in (old, new)
+    assert alone.spawn.last.predecessors == (page(old),)
+
+
+def test_what_workers_of_removed_slots_hold_is_taken_from_the_others_shares(segment: Segment) -> None:
+    harness = Harness(segment, 3)
+    olds = harness.start_all()[:]
+    (new,) = harness.take_over(harness.make(1))
+    harness.pass_time(TICK)
+    assert sorted(new.predecessors) == sorted(page(old) for old in olds)

@@ -1,4 +1,7 @@
-"""How evenly several workers of one instance spread requests that none of them sees as a whole."""
+"""How evenly several workers of one instance spread requests that none of them sees as a whole.
+
+`python -m tests.pools.test_many_workers` prints the figures of docs/architecture.md.
+"""
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
@@ -29,18 +32,27 @@ def row() -> memoryview[int]:
     return memoryview(bytearray(CELLS_PER_ROW * 8)).cast("q")
 
 
+class Running(NamedTuple):
+    """A request in flight."""
+
+    worker: int
+    upstream: Upstream
+    began_ns: int
+
+
 class Instance:
     """The same pool in each worker, in front of `size` upstreams."""
 
-    def __init__(self, policy: str, size: int, seed: int) -> None:
+    def __init__(self, policy: str, size: int, seed: int, workers: int) -> None:
         self.random = Random(seed)
+        self.clock = FakeClock()
         self.size = size
-        self.rows = [[row() for _ in range(size)] for _ in range(WORKERS)]
-        self.pools = [self._pool(policy, worker) for worker in range(WORKERS)]
+        self.rows = [[row() for _ in range(size)] for _ in range(workers)]
+        self.pools = [self._pool(policy, worker) for worker in range(workers)]
         self.held = [0] * size  # by all workers
 
     def _pool(self, policy: str, worker: int) -> UpstreamPool:
-        context = PolicyContext(Random(self.random.random()), worker, FakeClock())
+        context = PolicyContext(Random(self.random.random()), worker, self.clock)
         picker = Picker("default", build(policy, {}, context), LeastConnections(context), lambda error: None)
         others = [rows for number, rows in enumerate(self.rows) if number != worker]
         parts = PoolParts(remote_rows=lambda number: [rows[number] for rows in others])
@@ -53,17 +65,18 @@ class Instance:
         )
         return pool
 
-    def begins(self, now_ns: int) -> tuple[int, Upstream]:
+    def begins(self) -> Running:
         """The kernel gives a request to any worker."""
-        worker = self.random.randrange(WORKERS)
+        worker, now_ns = self.random.randrange(len(self.pools)), self.clock.monotonic_ns()
         upstream = self.pools[worker].choose(0, (), now_ns)
         assert upstream is not None
         self.held[upstream.row] += 1
-        return worker, upstream
+        return Running(worker, upstream, now_ns)
 
-    def ends(self, worker: int, upstream: Upstream) -> None:
-        self.pools[worker].finished(upstream, 0, Outcome.SUCCESS)
-        self.held[upstream.row] -= 1
+    def ends(self, request: Running) -> None:
+        latency_ns = self.clock.monotonic_ns() - request.began_ns
+        self.pools[request.worker].finished(request.upstream, latency_ns, Outcome.SUCCESS)
+        self.held[request.upstream.row] -= 1
 
     def above(self) -> float:
         """How many requests the busiest upstream has above the mean."""
@@ -76,24 +89,30 @@ class Spread(NamedTuple):
     most: float  # in 999 of 1,000 moments
 
 
-def under_load(policy: str, size: int, seed: int, slow: int = 4) -> Spread:
-    """12,000 requests at random times, 25 a second for each upstream. They take 100 ms on average, or a
-    second at each `slow`-th upstream."""
-    instance = Instance(policy, size, seed)
-    draw = instance.random.expovariate
-    rate = size * 25.0
+def under_load(
+    policy: str, size: int, seed: int = 0, *, workers: int = WORKERS, load: int = 1, requests: int = 12_000
+) -> Spread:
+    """Requests at random times, 25 a second for each upstream, or `load` times as many. They take 100 ms on
+    average, or a second at each fourth upstream."""
+    instance = Instance(policy, size, seed, workers)
+    draw, clock = instance.random.expovariate, instance.clock
+    rate = size * 25.0 * load
     number = count()
-    ends: list[tuple[float, int, int, Upstream]] = []
+    ends: list[tuple[float, int, Running]] = []
     now, means, above = 0.0, [], []
-    for arrival in range(12_000):
-        now += draw(rate)
-        while ends and ends[0][0] <= now:
-            _, _, worker, upstream = heappop(ends)
-            instance.ends(worker, upstream)
-        worker, upstream = instance.begins(int(now * 1e9))
-        mean = 1.0 if upstream.row % slow == 0 else 0.1
-        heappush(ends, (now + draw(1 / mean), next(number), worker, upstream))
-        if arrival > 4_000:
+    for arrival in range(requests):
+        arrives = now + draw(rate)
+        while ends and ends[0][0] <= arrives:
+            at, _, request = heappop(ends)
+            clock.advance(at - now)
+            now = at
+            instance.ends(request)
+        clock.advance(arrives - now)
+        now = arrives
+        request = instance.begins()
+        mean = 1.0 if request.upstream.row % 4 == 0 else 0.1
+        heappush(ends, (now + draw(1 / mean), next(number), request))
+        if arrival > requests // 3:
             above.append(instance.above())
             means.append(sum(instance.held) / size)
     above.sort()
@@ -117,3 +136,26 @@ def test_of_more_upstreams_each_worker_compares_two_by_its_own_load(size: int, s
     spread, blind = under_load("least_connections", size, seed), under_load("random", size, seed)
     assert spread.typical <= 2 * spread.mean
     assert spread.most < blind.typical / 1.5
+
+
+def test_peak_ewma_knows_slow_upstreams_by_latency_in_pools_of_any_size() -> None:
+    """So it keeps the mean lower, though the busiest is far above it for moments."""
+    spread, compared = under_load("peak_ewma", 64, 0), under_load("least_connections", 64, 0)
+    assert spread.mean < compared.mean
+    assert spread.typical < compared.typical
+
+
+if __name__ == "__main__":
+    for policy, size, load, workers in (
+        ("least_connections", 16, 1, 4),
+        ("least_connections", 16, 4, 4),
+        ("least_connections", 64, 1, 4),
+        ("least_connections", 64, 1, 1),
+        ("least_connections", 64, 4, 4),
+        ("least_connections", 64, 4, 1),
+        ("peak_ewma", 64, 1, 4),
+        ("random", 64, 1, 4),
+    ):
+        spread = under_load(policy, size, workers=workers, load=load, requests=30_000)
+        figures = (f"{name} {value:.1f}" for name, value in spread._asdict().items())
+        print(f"{policy}, {size} upstreams, load {load}, {workers} workers:", *figures)

@@ -55,10 +55,10 @@ def _play(options: Options, console: Console) -> Iterator[Run]:
     """The scene in front of our balancer, and its reloads in front of others."""
     changes = [shortened(one, options.share) for one in CHANGES]
     mine = [one for one in changes if one.name in options.only]
-    yield perform(mine, options.rate, options.warm_up, console.print)
+    yield perform(mine, options.load, console.print)
     for name in options.others:
         console.print(name)
-        yield perform_other(name, changes[0], options.rate, options.warm_up, console.print)
+        yield perform_other(name, changes[0], options.load, console.print)
 
 
 def _deploy(options: Options, console: Console) -> list[str]:
@@ -72,7 +72,7 @@ def _deploy(options: Options, console: Console) -> list[str]:
 
 def _large(options: Options, console: Console) -> list[str]:
     reloads = max(2, round(RELOADS * options.share))
-    rounds = large.perform(ROUNDS, reloads, options.rate, console.print)
+    rounds = large.perform(ROUNDS, reloads, options.load.rate, console.print)
     for line in large.lines(rounds):
         console.print(line)
     return large.broken_promises(rounds)

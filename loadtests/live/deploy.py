@@ -38,6 +38,7 @@ RATE = 100  # requests per second
 PATIENCE = 10.0  # seconds a client waits
 BETWEEN = 1.0  # seconds between two restarts
 LONGEST = 600.0  # seconds of one app's deploys, at most
+KNOWN = 0.1  # seconds within which all workers know that an upstream drains
 LEAVES = 410  # DRAIN_STATUS
 _GUNICORN = [sys.executable, "-m", "gunicorn", "--workers", "2", "--log-level", "warning"]
 
@@ -130,6 +131,7 @@ def by_check(stage: DeployStage, instance: Instance, replica: RunningReplica) ->
     path = f"/api/pools/default/upstreams/{replica.address}"
     stage.leaving(replica).touch()
     wait(lambda: _has_left(instance, path), f"{replica.name} is not drained by its check")
+    time.sleep(KNOWN)
     stage.end(replica, signal.SIGTERM)
     stage.leaving(replica).unlink()
     stage.start_again(replica)

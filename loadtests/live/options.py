@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from loadtests.arguments import names, number
 from loadtests.live.others import OTHERS
+from loadtests.live.play import Load
 from loadtests.live.scene import CHANGES
 
 CASES = {
@@ -32,14 +33,13 @@ started; 2 for an invalid command line. docs/live.md explains the table.
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run. `share` of each kind's changes; `rate` in requests per second."""
+    """What to run. `share` of each kind's changes."""
 
     cases: tuple[str, ...]
     only: tuple[str, ...]
     others: tuple[str, ...]
     share: float
-    rate: int
-    warm_up: int
+    load: Load
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
@@ -73,9 +73,13 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     )
     parser.add_argument("--rate", type=number(10, 5000), default=500, help="requests per second (500)")
     parser.add_argument("--warm-up", type=number(1, 600), default=20, help="seconds before the first (20)")
+    parser.add_argument(
+        "--rest", type=number(0, 600), default=6, help="seconds without load before memory is read (6)"
+    )
     values = parser.parse_args(argv)
     share = values.percent / 100
-    return Options(values.case, values.only, values.vs, share, values.rate, values.warm_up)
+    load = Load(values.rate, values.warm_up, values.rest)
+    return Options(values.case, values.only, values.vs, share, load)
 
 
 def _listed(named: dict[str, str]) -> str:

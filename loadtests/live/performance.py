@@ -14,7 +14,7 @@ from loadtests.live.figures import Figures, measure
 from loadtests.live.instance import Instance
 from loadtests.live.kills import Kill
 from loadtests.live.others import OTHERS, OtherScene
-from loadtests.live.play import Change, Held, Play, Say
+from loadtests.live.play import Change, Held, Load, Play, Say
 from loadtests.live.scene import ACTS, Scene
 from loadtests.live.stage import LiveStage
 from loadtests.processes import Processes
@@ -33,7 +33,7 @@ class Run:
     problems: Sequence[str]
 
 
-def perform(changes: Sequence[Change], rate: int, warm_up: float, say: Say) -> Run:
+def perform(changes: Sequence[Change], load: Load, say: Say) -> Run:
     """Make all changes of our balancer, one kind after the other."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-live-")))
@@ -42,15 +42,15 @@ def perform(changes: Sequence[Change], rate: int, warm_up: float, say: Say) -> R
         instance = Instance(stage.spare, stage.balancer_pid, WORKERS)
         stack.callback(instance.end)
         scene = Scene(instance, _file(directory), [one.address for one in stage.replicas])
-        play = Play(stage, scene, rate, say)
-        play.warm_up(warm_up)
+        play = Play(stage, scene, load, say)
+        play.warm_up()
         for change in changes:
             play.change(change, partial(ACTS[change.name], scene))
         play.rest("at the end")
         return _end(OURS, stage, play, scene.kills, scene.problems)
 
 
-def perform_other(name: str, reloads: Change, rate: int, warm_up: float, say: Say) -> Run:
+def perform_other(name: str, reloads: Change, load: Load, say: Say) -> Run:
     """Reload another balancer as often as ours."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="balancer-live-")))
@@ -59,8 +59,8 @@ def perform_other(name: str, reloads: Change, rate: int, warm_up: float, say: Sa
         stage.start(other.balancer)
         replicas = [one.address for one in stage.replicas]
         scene = OtherScene(other, stage.balancer_pid, directory, stage.port, replicas)
-        play = Play(stage, scene, rate, say)
-        play.warm_up(warm_up)
+        play = Play(stage, scene, load, say)
+        play.warm_up()
         play.change(reloads, scene.reload)
         play.rest("at the end")
         return _end(name, stage, play, (), scene.problems)

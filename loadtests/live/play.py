@@ -12,7 +12,6 @@ from loadtests.live.stage import LiveStage
 
 WEBSOCKETS, DOWNLOADS = 20, 5
 SETTLES = 150.0  # seconds: idle connections of clients live for 75 s
-REST = 6.0  # seconds without load before memory is read: upstreams' idle connections are closed after 4
 LONGEST = 1800.0  # seconds of load without a rest, at most
 EVERY = 10  # changes per line of progress
 
@@ -56,23 +55,33 @@ class Held:
     at_rest: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`rate` in requests per second; seconds of the warm-up, and of each rest before memory is read. By
+    default upstreams' idle connections are closed after 4 s."""
+
+    rate: int
+    warm_up: int
+    rest: int
+
+
 class Play:
     """Plays parts, one after the other. Each ends where the next one begins, so that no failure is missed."""
 
-    def __init__(self, stage: LiveStage, changed: Changed, rate: int, say: Say) -> None:
+    def __init__(self, stage: LiveStage, changed: Changed, load: Load, say: Say) -> None:
         self._stage = stage
         self._changed = changed
-        self._rate = rate
+        self._load = load
         self._say = say
         self._since = 0.0
         self.parts: list[Part] = []
         self.held: list[Held] = []
 
-    def warm_up(self, seconds: float) -> None:
+    def warm_up(self) -> None:
         """A part without changes; what is held after it is what later parts are compared with."""
         self._since = time.monotonic()
-        self._load()
-        time.sleep(seconds)
+        self._begin()
+        time.sleep(self._load.warm_up)
         self._end("warm-up")
         self.rest("after the warm-up")
 
@@ -80,7 +89,7 @@ class Play:
         """All changes of one kind, with WebSockets and downloads that the present workers have at first."""
         if change.is_rested and not self.held[-1].at_rest:
             self.rest(f"before {change.name}")
-        self._load()
+        self._begin()
         took = list[float]()
         before = self._changed.counters()
         for number in range(change.count):
@@ -105,13 +114,13 @@ class Play:
         self.parts[-1] = replace(self.parts[-1], ended=time.monotonic())
         self._changed.settles(SETTLES)
         self._say(f"clients and former workers have ended within {time.monotonic() - begun:.0f} s")
-        time.sleep(REST)
+        time.sleep(self._load.rest)
         self._since = time.monotonic()
         self._hold(f"at rest {when}", at_rest=True)
 
-    def _load(self) -> None:
+    def _begin(self) -> None:
         """Requests, and what is long-lived anew."""
-        self._stage.begin_requests(self._rate, LONGEST)
+        self._stage.begin_requests(self._load.rate, LONGEST)
         self._stage.close_long_lived()
         self._stage.open_long_lived(WEBSOCKETS, DOWNLOADS)
 

@@ -7,19 +7,8 @@ import pytest
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.alone]
 
-COMMAND = [
-    sys.executable,
-    "-m",
-    "loadtests.live",
-    "--case",
-    "scene",
-    "--rate",
-    "100",
-    "--warm-up",
-    "2",
-    "--rest",
-    "0",
-]
+COMMAND = [sys.executable, "-m", "loadtests.live"]
+SHORT = ["--case", "scene", "--rate", "100", "--warm-up", "2", "--rest", "0", "--percent", "1"]
 
 
 def test_no_request_fails_while_the_balancer_is_changed() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from loadtests.live.play import Change
 from loadtests.live.settings import CANARY, MAIN, Values
 
 BY_SIGNAL = (6, 7)  # of ten reloads, one live and one by new workers
+LATER = 0.3  # seconds by which each kill is later in its reload than the one before
 SETTLES = 0.2  # seconds in which requests on a drained upstream end
 LASTING = 5  # downloads, which may end there later
 
@@ -106,6 +108,18 @@ class Scene:
         clients = self.instance.kill(workers[number % len(workers)])
         self.kills.append(Kill(at, frozenset(clients)))
 
+    def kill_in_reload(self, number: int) -> None:
+        """Kill a worker in the middle of a reload by new workers: if it is a new one, that is taken back."""
+        self.values, _ = settings.change(self.values, 2 * number + 1)
+        self.write()
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(self.instance.ask, "POST", "/api/reload", {})
+            time.sleep(number * LATER)
+            self.kill(number)
+            answer = asked.result()
+        if (answer.status, answer.body["result"]) not in ((200, "applied"), (409, "taken_back")):
+            self._answered("a reload with a kill", answer)
+
     def replace(self, number: int) -> None:
         """Start the program anew: every second time by USR2."""
         if number % 2:
@@ -128,6 +142,7 @@ class Scene:
 
 CHANGES: Sequence[Change] = (
     Change("reload", "reloads, half of them by new workers", 100, 0.5),
+    Change("mixed", "workers killed in the middle of reloads by new workers", 6, 1.0),
     Change("members", "upstreams added, re-weighted and removed", 100, 0.1),
     Change("drain", "upstreams drained and taken back", 20, 0.2),
     Change("broken", "reloads of broken settings", 20, 0.1),
@@ -136,6 +151,7 @@ CHANGES: Sequence[Change] = (
 )
 ACTS: Mapping[str, Callable[[Scene, int], None]] = {
     "reload": Scene.reload,
+    "mixed": Scene.kill_in_reload,
     "members": Scene.change_members,
     "drain": Scene.drain,
     "broken": Scene.break_settings,

@@ -5,6 +5,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -83,15 +84,15 @@ def _is_alive(pid: int) -> bool:
 
 
 @asynccontextmanager
-async def program(file: Path, text: str) -> AsyncIterator[Program]:
-    """One that serves; at the end, all processes of its group are ended."""
+async def program(file: Path, text: str, **more: str) -> AsyncIterator[Program]:
+    """One that serves, with `more` in its environment; at the end, all processes of its group are ended."""
     write(file, f"listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\n{text}\n")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BALANCER_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "balancer", "--config", str(file)),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env=environ,
+        env={**environ, **more},
         start_new_session=True,
     )
     running = Program(process)
@@ -231,3 +232,16 @@ async def test_without_a_state_file_the_answer_says_that_a_restart_forgets(tmp_p
         target = f"/api/pools/default/upstreams/{app.address}"
         assert (await get(balancer.admin, target)).json()["until_restart"] is False
         assert (await change(balancer.admin, "PATCH", target, {"weight": 7}))["until_restart"] is True
+
+
+async def test_the_service_manager_gets_to_know_the_new_main_process(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        async with (
+            app_replica("one") as app,
+            program(tmp_path / "a.yaml", text_of(app), NOTIFY_SOCKET=str(tmp_path / "notify")) as balancer,
+        ):
+            pid = (await balancer.replace())["pid"]
+            told = [(await asyncio.to_thread(manager.recv, 1000)).decode() for _ in range(3)]
+            assert told == ["READY=1", "READY=1", f"MAINPID={pid}"]

@@ -11,7 +11,7 @@ from aiohttp import web
 from balancer.admin import registration
 from balancer.admin.answers import Handler, error
 from balancer.admin.hosts import host_of, is_loopback
-from balancer.admin.keys import ACCESS, VIA
+from balancer.admin.keys import ACCESS, INSTANCE, VIA
 from balancer.errors import LOOP_DETECTED
 from balancer.http.via import balancers_in
 
@@ -66,6 +66,10 @@ async def changes_need_leave(request: web.Request, handler: Handler) -> web.Stre
     if request.method != "DELETE" and request.content_type != JSON:
         # Without a CORS preflight, a page in a browser cannot send this type, or a DELETE, to another site.
         return error(f"a change must be sent as JSON: set Content-Type to {JSON}", 415)
+    if request.app[INSTANCE].replacing:  # what it hands over has been collected
+        busy = error("the program is being replaced; ask again in a moment", 503)
+        busy.headers["Retry-After"] = "1"
+        return busy
     given = registration.token_of(request)
     if token and hmac.compare_digest(given, token.encode()):
         return await handler(request)

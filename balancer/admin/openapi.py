@@ -29,10 +29,11 @@ _REFUSALS = {
     412: "Operators have changed something since",
     413: "The body is too long",
     415: "The body is not JSON",
+    503: "The program is being replaced; ask again in a moment",
     508: "It has come through this balancer itself",
 }
 _OF_ALL = (400, 403, 508)
-_OF_CHANGES = (401, 408, 412, 413, 415)
+_OF_CHANGES = (401, 408, 412, 413, 415, 503)
 _DESCRIPTION = """\
 State and changes of a running balancer. Every change may be repeated: it answers with what is now. ETag is
 the revision of what operators have set, and If-Match makes a change only if that is still the present one."""

@@ -24,9 +24,10 @@ async def reload_settings(request: web.Request) -> web.Response:
             'them to the settings file, or set "dry_run": true'
         )
     instance, asked = request.app[INSTANCE], Asked(request, "", None, "reloads the settings")
-    asked.is_still_wanted()
     try:
-        view = await instance.reload(asked.by, dry_run=order.dry_run, text=order.settings)
+        view = await instance.reload(
+            asked.by, dry_run=order.dry_run, text=order.settings, wanted=asked.is_still_wanted
+        )
     except NotReloadedError as problem:
         if not order.dry_run:
             asked.audit(f"{problem.result.replace('_', ' ')}: {problem}")
@@ -43,9 +44,8 @@ async def replace_program(request: web.Request) -> web.Response:
     if body.strip() not in (b"", b"{}"):
         raise BadRequestError("the body has the wrong form; write {}")
     instance, asked = request.app[INSTANCE], Asked(request, "", None, "replaces the program")
-    asked.is_still_wanted()
     try:
-        view = await instance.replace(asked.by)
+        view = await instance.replace(asked.by, asked.is_still_wanted)
     except RefusedError as problem:
         asked.audit(f"refused: {problem}")
         raise

@@ -1,9 +1,9 @@
 """What the admin application sees of the instance (L6): a protocol and records, not its own objects."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from balancer.config.exported import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
@@ -269,6 +269,13 @@ class NotReloadedError(Exception):
         self.problems = list(problems)
 
 
+Wanted: TypeAlias = Callable[[], None]
+
+
+def wanted_anyway() -> None:
+    """For what nobody asks for under a condition."""
+
+
 class RefusedError(Exception):
     """The operator's change is not possible: one sentence with the reason, and what can be done."""
 
@@ -316,6 +323,10 @@ class Instance(Protocol):
         """Make everything as in the settings again."""
 
     @property
+    def replacing(self) -> bool:
+        """Whether the program is being replaced: no change is accepted meanwhile."""
+
+    @property
     def keeps_changes(self) -> bool:
         """Whether the operators' changes survive a restart."""
 
@@ -331,12 +342,16 @@ class Instance(Protocol):
     def set_read_only(self, route: str, seconds: float, by: str) -> None:
         """Serve no changes on a route for `seconds`; 0 ends it. Raises RefusedError."""
 
-    async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
+    async def reload(
+        self, by: str, *, dry_run: bool = False, text: str | None = None, wanted: Wanted = wanted_anyway
+    ) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`; `text` is that of a settings file to
-        look at instead of the present one. `by`: who asks. Raises NotReloadedError."""
+        look at instead of the present one. `by`: who asks. `wanted` raises an exception if that is not so
+        any more when it begins. Raises NotReloadedError."""
 
-    async def replace(self, by: str) -> ReplaceView:
-        """Start the program anew in place of this one. Raises RefusedError; this one goes on then."""
+    async def replace(self, by: str, wanted: Wanted = wanted_anyway) -> ReplaceView:
+        """Start the program anew in place of this one; `wanted` as for a reload. Raises RefusedError; this
+        one goes on then."""
 
     def certificates(self) -> Sequence[CertificateView]:
         """The certificates of the TLS listener, the default first; empty if there is none."""

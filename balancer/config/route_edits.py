@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from balancer.config.group import Group
-from balancer.config.types import CommaList, parse_texts
+from balancer.config.types import MASK, CommaList, parse_texts
 
 VARIABLES = ("client_ip", "host", "path", "request_id", "scheme", "uri")  # as in http.edits: a test compares
 _OTHER_NAMES = {"request_uri": "uri", "remote_addr": "client_ip", "http_host": "host", "proxy_host": "host"}
@@ -68,6 +68,8 @@ def _check_changed(names: Iterable[str]) -> None:
 def _check_fields(fields: dict[str, str]) -> dict[str, str]:
     _check_changed(fields)
     for name, value in fields.items():
+        if value == MASK:
+            raise ValueError(f"has the mask of a secret in {name}; write the secret itself")
         if _VALUE.fullmatch(value) is None:
             raise ValueError(f"has characters in {name} that a header field cannot have")
         check_variables(value)

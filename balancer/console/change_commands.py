@@ -101,7 +101,7 @@ def add(
     admin: Admins = None,
     config: ConfigFile = None,
 ) -> None:
-    """Add an upstream to a pool of a running balancer, until it is removed or the balancer ends.
+    """Add an upstream to a pool of a running balancer, until it is removed.
 
     [green]balancer add 10.0.0.9:8000[/green]
 

@@ -1,5 +1,6 @@
 """`balancer top` (L7): a live table of pools and upstreams, in place, with a look into one of them."""
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -148,7 +149,7 @@ def _footer(order: str) -> Text:
 def run(
     clients: Sequence[AdminClient], console: Console, *, interval: float, order: str, just_once: bool
 ) -> None:
-    """The command. Raises UnreachableError if no instance answers at first."""
+    """The command. Raises UnreachableError if no instance answers at first, KeyboardInterrupt for Ctrl-C."""
     clock = SystemClock()
     sources = [Source(client, clock) for client in clients]
     for source in sources:
@@ -162,6 +163,14 @@ def run(
             source.ask()
         console.print(top.all(console.width))
         return
+    is_interrupted = False
+
+    def interrupt(number: int, frame: object) -> None:
+        # Not by KeyboardInterrupt: raised in a destructor it would be lost, and the table would go on.
+        nonlocal is_interrupted
+        top.quits = is_interrupted = True
+
+    signal.signal(signal.SIGINT, interrupt)
     polling = Polling(sources, interval)
     polling.start()
     with top_keys.pressed_keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
@@ -171,3 +180,5 @@ def run(
                 top.press(key, page=max(1, console.height - _SURROUND - 1))
                 if key == top_keys.ENTER:
                     polling.hurry()
+    if is_interrupted:
+        raise KeyboardInterrupt

@@ -25,6 +25,7 @@ from balancer.runtime.fleet import Fleet
 from balancer.runtime.live_tls import LiveTls
 from balancer.runtime.looked_up import LookedUp
 from balancer.runtime.open_files import Shares
+from balancer.runtime.operator import Operator
 from balancer.runtime.outliers import Outliers
 from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.places import Places, pool_state, pool_states, route_rows, side_pools
@@ -125,6 +126,7 @@ class ControlPlane:
         for pool in spec.pools:
             for name in pool.names:
                 self.discovery.watch_entry(pool.name, name)
+        self.operator = Operator(self.fleet, self.splits, self.readonly, clock)
         self.overload = OverloadWatch(self.fleet, ledger, clock)
         self.routes = RouteCounts(spec.worker.routes, self.splits, self.readonly, self.fleet, ledger)
 

@@ -43,6 +43,7 @@ class Generation:
     start_message: Callable[[int, int], Start]
     spawn: Spawn
     drain: float
+    serial: int = 0  # equal for generations of the same settings
 
     def ended_by(self, after: "Generation") -> tuple[int, ...]:
         """Which of its listeners, by their place in `addresses`, are no more in the next generation."""

@@ -18,6 +18,7 @@ from balancer.runtime.sockets import open_admin
 from balancer.spec.part import DecodeError, Decoder, Part, encode, replaced
 
 _PIECE = 1 << 16
+_MOST_PROBLEMS = 20  # in an answer; all of them go to stderr
 
 
 class HandedListener(Part, frozen=True, kw_only=True):
@@ -86,7 +87,9 @@ class Successor:
                 yield successor
             except OperatorError as error:
                 problems = error.problems if isinstance(error, SettingsError) else [str(error)]
-                successor.failed("; ".join(problems))
+                more = len(problems) - _MOST_PROBLEMS
+                said = "; ".join(problems[:_MOST_PROBLEMS])
+                successor.failed(f"{said}; and {more} more" if more > 0 else said)
                 raise
 
     def takes(self, plan: Plan) -> tuple[Plan, Listening, socket.socket]:

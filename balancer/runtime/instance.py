@@ -25,7 +25,9 @@ from balancer.admin.view import (
     RouteView,
     SplitChange,
     UpstreamView,
+    Wanted,
     moment,
+    wanted_anyway,
 )
 from balancer.clock import Clock
 from balancer.config.address import join_host_port
@@ -112,13 +114,15 @@ class Acme(Protocol):
         """Samples for the metrics."""
 
 
-Replace: TypeAlias = Callable[[str], Awaitable[ReplaceView]]
+Replace: TypeAlias = Callable[[str, Wanted], Awaitable[ReplaceView]]
 
 
 class Reloads(Protocol):
     """What it needs for reloads; see `runtime.reload.Reloads`."""
 
-    async def reload(self, by: str, *, dry_run: bool, text: str | None) -> ReloadView:
+    async def reload(
+        self, by: str, *, dry_run: bool, text: str | None, wanted: Wanted = wanted_anyway
+    ) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`."""
 
     def sample(self) -> ReloadSample:
@@ -146,8 +150,10 @@ class Instance:
         config: Exported,
         certificates: Certificates | None = None,
         acme: Acme | None = None,
+        operator: Operator | None = None,
         reloads: Reloads | None = None,
         replace: Replace | None = None,
+        is_replacing: Callable[[], bool] = lambda: False,
         keeps: Callable[[], bool] = lambda: False,
         log_dropped: Callable[[], int],
         clock: Clock,
@@ -159,7 +165,8 @@ class Instance:
         self._config = config
         self._certificates = certificates
         self._acme = acme
-        self.operator = Operator(fleet, routes.splits, routes.readonly, clock)
+        self.operator = operator or Operator(fleet, routes.splits, routes.readonly, clock)
+        self._is_replacing = is_replacing
         self._routes = routes
         self._clock = clock
         self.started = clock.wall()
@@ -221,26 +228,35 @@ class Instance:
     def deregister(self, pool: str, upstream: str) -> None:
         """Remove a registered upstream, as its app wants."""
         self._fleet.remove(self._fleet.pools[pool].upstreams[upstream], "its app has ended its registration")
+        self.operator.on_change()
 
     def remove(self, pool: str, upstream: str, by: str) -> None:
         """Remove an upstream that was added."""
         self.operator.remove(pool, upstream, by)
 
-    async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
+    async def reload(
+        self, by: str, *, dry_run: bool = False, text: str | None = None, wanted: Wanted = wanted_anyway
+    ) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`; `text` is that of a settings file to
-        look at instead of the present one. Raises RefusedError."""
+        look at instead of the present one. `wanted` raises an exception if that is not so any more. Raises
+        RefusedError."""
         if self._reloads is None:
             raise RefusedError("this instance cannot read its settings again")
-        view = await self._reloads.reload(by, dry_run=dry_run, text=text)
+        view = await self._reloads.reload(by, dry_run=dry_run, text=text, wanted=wanted)
         if view.result == "applied":
             self.operator.changed()
         return view
 
-    async def replace(self, by: str) -> ReplaceView:
+    @property
+    def replacing(self) -> bool:
+        """Whether the program is being replaced."""
+        return self._is_replacing()
+
+    async def replace(self, by: str, wanted: Wanted = wanted_anyway) -> ReplaceView:
         """Start the program anew in place of this one. Raises RefusedError."""
         if self._replace is None:
             raise RefusedError("this instance cannot be replaced")
-        return await self._replace(by)
+        return await self._replace(by, wanted)
 
     def certificates(self) -> Sequence[CertificateView]:
         """The certificates of the TLS listener, and of pools for their upstreams."""

@@ -17,6 +17,8 @@ from balancer.telemetry import columns as c
 from balancer.telemetry.ledger import Ledger
 from balancer.upstreams.state import Cause
 
+AWAITED = 600.0  # seconds that what was set at an upstream waits for it
+
 
 class Keeping:
     """A `states.FleetWatcher` for upstreams that come later."""
@@ -27,16 +29,28 @@ class Keeping:
         outliers: Outliers,
         failing: Callable[[UpstreamState], None],
         ledger: Ledger,
+        call_later: Callable[[float, Callable[[], None]], object],
         log: logging.Logger,
     ) -> None:
         """`failing` tells the checks of an upstream that it has failed them before."""
         self._failing = failing
+        self._call_later = call_later
         self._operator = operator
         self._outliers = outliers
         self._ledger = ledger
         self._log = log
         self._awaited: dict[tuple[str, str], KeptUpstream] = {}
-        operator.on_forget = self._awaited.clear
+        operator.on_forget = self._forget
+
+    def _forget(self) -> bool:
+        awaited, self._awaited = self._awaited, {}
+        return bool(awaited)
+
+    def _give_up(self) -> None:
+        """An address that comes later may be that of another replica."""
+        for pool, upstream in self._awaited:
+            self._log.warning("what was set at %s of pool %s is forgotten: it is not found", upstream, pool)
+        self._awaited.clear()
 
     # --- collecting
 
@@ -47,6 +61,8 @@ class Keeping:
             upstreams=(*changed, *self._awaited.values()),
             splits=splits,
             registered=self._operator.registered(),
+            read_only=self._operator.read_only(),
+            revision=self._operator.revision,
             learned=tuple(filter(None, map(self._learned, upstreams))),
         )
 
@@ -86,6 +102,7 @@ class Keeping:
 
     def restore(self, kept: Kept, fleet: Fleet) -> None:
         """Put it in force, as far as the settings still have what it is about."""
+        self._operator.resume(kept.revision)
         for split in kept.splits:
             try:
                 self._operator.restore_split(split)
@@ -106,6 +123,13 @@ class Keeping:
                     self._operator.restore(pool.upstreams[one.id], one)
             else:
                 self._awaited[one.pool, one.id] = one
+        if self._awaited:
+            self._call_later(AWAITED, self._give_up)
+        for read_only in kept.read_only:
+            try:
+                self._operator.restore_read_only(read_only)
+            except RefusedError as error:
+                self._log.warning("what was kept of route %s is not used: %s", read_only.route, error)
         for registered in kept.registered:
             if registered.pool not in fleet.pools:
                 continue

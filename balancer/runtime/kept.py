@@ -2,9 +2,16 @@
 replaces it. The form of the file; nothing else reads it.
 """
 
-from balancer.spec.part import Decoder, Part
+from typing import Annotated, Literal, TypeAlias
+
+from balancer.config.shares import MOST_WEIGHT as MOST_SHARE
+from balancer.config.upstream_spec import MAX_WEIGHT
+from balancer.spec.part import Bounds, Decoder, LoosePart, Part
 
 VERSION = 1
+_Count: TypeAlias = Annotated[int, Bounds(ge=0, lt=1 << 62)]
+_Weight: TypeAlias = Annotated[int, Bounds(ge=1, le=MAX_WEIGHT)]
+_Share: TypeAlias = Annotated[int, Bounds(ge=0, le=MOST_SHARE)]
 
 
 class KeptUpstream(Part, frozen=True, kw_only=True):
@@ -15,8 +22,8 @@ class KeptUpstream(Part, frozen=True, kw_only=True):
     pool: str
     id: str
     added: str = ""
-    admin_state: str | None = None
-    weight: int | None = None
+    admin_state: Literal["draining", "maintenance"] | None = None
+    weight: _Weight | None = None
     by: str = ""
     at: float = 0.0
 
@@ -25,7 +32,7 @@ class KeptSplit(Part, frozen=True, kw_only=True):
     """The weights that an operator has set at a route, by pool."""
 
     route: str
-    weights: dict[str, int]
+    weights: dict[str, _Share]
     by: str = ""
     at: float = 0.0
 
@@ -40,15 +47,22 @@ class Registered(Part, frozen=True, kw_only=True):
     by_app: bool
 
 
+class ReadOnlyRoute(Part, frozen=True, kw_only=True):
+    """A route that serves no changes until this time, in seconds since the epoch."""
+
+    route: str
+    until: float
+
+
 class Learned(Part, frozen=True, kw_only=True):
     """What workers have learned of an upstream, 0 for nothing: the adaptive limit of all together, how long a
     request takes without a backlog, and its own timeout of idle connections."""
 
     pool: str
     id: str
-    limit: int = 0
-    service_ns: int = 0
-    idle_timeout_ns: int = 0
+    limit: _Count = 0
+    service_ns: _Count = 0
+    idle_timeout_ns: _Count = 0
 
 
 class Ejected(Part, frozen=True, kw_only=True):
@@ -65,14 +79,28 @@ class Ejected(Part, frozen=True, kw_only=True):
 
 
 class Kept(Part, frozen=True, kw_only=True):
-    """All of it. `ejected` is for a program that goes on at once: a file has none, as it may be old."""
+    """All of it. `revision` is that of what operators have set. `ejected` is for a program that goes on at
+    once: a file has none, as it may be old."""
 
     version: int = VERSION
+    revision: _Count = 0
     upstreams: tuple[KeptUpstream, ...] = ()
     splits: tuple[KeptSplit, ...] = ()
     registered: tuple[Registered, ...] = ()
+    read_only: tuple[ReadOnlyRoute, ...] = ()
     learned: tuple[Learned, ...] = ()
     ejected: tuple[Ejected, ...] = ()
+
+
+class _Versioned(LoosePart, frozen=True):
+    """What all versions have."""
+
+    version: int = VERSION
+
+
+def version_of(data: bytes) -> int:
+    """Whatever else is in it. Raises DecodeError."""
+    return Decoder[_Versioned](_Versioned).decode(data).version
 
 
 def decode(data: bytes) -> Kept:

@@ -2,16 +2,10 @@
 
 import os
 import socket
-import time
 from collections.abc import Mapping
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
-
-
-def reloading() -> str:
-    """A reload has begun; READY ends it."""
-    return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
 
 
 def main_process(pid: int) -> str:

@@ -14,11 +14,15 @@ from balancer.config.exported import Exported, as_file
 from balancer.config.upstream_spec import DEFAULT, UpstreamSpec, parse_upstream
 from balancer.runtime.additions import add, parsed, register, whose_is
 from balancer.runtime.fleet import Fleet
-from balancer.runtime.kept import KeptSplit, KeptUpstream, Registered
+from balancer.runtime.kept import KeptSplit, KeptUpstream, ReadOnlyRoute, Registered
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import ADDED, API, UpstreamState
 from balancer.upstreams.state import AdminState, in_words
+
+# Of registrations that are restored, in seconds: what each gets at least, and how late it may be. The file is
+# up to a minute old after a crash.
+GRACE, LATEST = 30, 120
 
 
 class Operator:
@@ -34,7 +38,8 @@ class Operator:
         self._clock = clock
         self._revision = 0
         self.on_change: Callable[[], None] = _nobody  # called after each change
-        self.on_forget: Callable[[], None] = _nobody  # called before all changes are forgotten
+        # Called before all changes are forgotten; whether there were any that wait for an upstream.
+        self.on_forget: Callable[[], bool] = bool
         splits.taken_back = self.changed
 
     @property
@@ -136,10 +141,27 @@ class Operator:
         )
 
     def restore_registered(self, kept: Registered) -> None:
-        """Register again what was kept, for the rest of its time. Raises RefusedError."""
+        """Register again what was kept, for the rest of its time, or GRACE: an app renews it if it is there,
+        and after a crash the last renewals are not in the file. Raises RefusedError."""
         left = math.ceil(kept.until - self._clock.wall())
+        if left > -LATEST:
+            register(self._fleet, kept.pool, kept.entry, max(left, GRACE), by_app=kept.by_app)
+
+    def read_only(self) -> tuple[ReadOnlyRoute, ...]:
+        """The routes that serve no changes, in the form that outlives the instance."""
+        now = self._clock.wall()
+        left = self._readonly.all_left()
+        return tuple(ReadOnlyRoute(route=route, until=float(round(now + seconds))) for route, seconds in left)
+
+    def restore_read_only(self, kept: ReadOnlyRoute) -> None:
+        """Serve no changes there for the rest of its time. Raises RefusedError."""
+        left = kept.until - self._clock.wall()
         if left > 0:
-            register(self._fleet, kept.pool, kept.entry, left, by_app=kept.by_app)
+            self._readonly.set(kept.route, left)
+
+    def resume(self, revision: int) -> None:
+        """Count on from an earlier revision, so that no condition of before is met by chance."""
+        self._revision = max(self._revision, revision + 1)
 
     def has_changed(self, upstream: UpstreamState) -> bool:
         """Whether an upstream is not as in the settings."""
@@ -147,8 +169,7 @@ class Operator:
 
     def forget(self, by: str) -> None:
         """Make everything as in the settings again."""
-        is_changed = bool(self.live_changes())
-        self.on_forget()
+        is_changed = self.on_forget() or bool(self.live_changes())
         for upstream in [one for one in self._fleet.upstreams() if _is_changed(one)]:
             if _is_added(upstream):
                 self._fleet.remove(upstream)
@@ -226,7 +247,7 @@ def _kept(upstream: UpstreamState) -> KeptUpstream:
         pool=upstream.pool,
         id=upstream.id,
         added=str(_as_entry(upstream)) if _is_added(upstream) else "",
-        admin_state=None if active else upstream.wanted.value,
+        admin_state=None if active else upstream.wanted.value,  # type: ignore[arg-type]  # one of the two
         weight=None if same else upstream.weight,
         by=upstream.changed_by,
         at=upstream.changed_at,

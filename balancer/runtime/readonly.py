@@ -58,6 +58,10 @@ class ReadonlyRoutes:
         """Seconds that it still lasts, 0 if it is not read-only."""
         return max(0.0, (self._until.get(route, 0) - self._clock.monotonic_ns()) / 1e9)
 
+    def all_left(self) -> list[tuple[str, float]]:
+        """The routes that are read-only, and for how many seconds."""
+        return [(route, left) for route in self._until if (left := self.left(route))]
+
     def updates(self) -> tuple[ReadOnly, ...]:
         """Those that a new worker must know of."""
         return tuple(ReadOnly(route=route, until_ns=until) for route, until in self._until.items())

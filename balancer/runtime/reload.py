@@ -11,12 +11,12 @@ read and check all ──wrong──► refused: nothing has changed
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from balancer.admin.view import NotReloadedError, ReloadView, SettingChange
+from balancer.admin.view import NotReloadedError, ReloadView, SettingChange, Wanted, wanted_anyway
 from balancer.clock import Clock
 from balancer.errors import StartupError
 from balancer.runtime.control_plane import ControlPlane
@@ -93,10 +93,14 @@ class Reloads:
         except Exception:  # a bug: what serves goes on serving
             self._log.exception("reload by %s failed", whom)
 
-    async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
+    async def reload(
+        self, by: str, *, dry_run: bool = False, text: str | None = None, wanted: Wanted = wanted_anyway
+    ) -> ReloadView:
         """Read the settings again, and take them up unless `dry_run`. `text` is that of a settings file to
-        look at instead of the present one. Raises NotReloadedError."""
+        look at instead of the present one. `wanted` raises an exception if that is not so any more. Raises
+        NotReloadedError."""
         async with self.one_by_one:
+            wanted()
             await self._established.wait()
             self._awaited = False
             began = self._clock.monotonic_ns()
@@ -108,12 +112,17 @@ class Reloads:
                 how = "nothing" if same else _how(changed)
                 problems: list[str] = []
                 if not dry_run and how != "nothing":
-                    problems = await (self._replace(new) if changed.needs_new_workers else self._live(new))
+                    problems = await (
+                        self._by_new_workers(new) if changed.needs_new_workers else self._live(new)
+                    )
+                if not dry_run and not changed.needs_new_workers and (stale := self._workers.stale()):
+                    how, problems = "new_workers", await self._all_renewed(stale, new.reload.ready)
             except NotReloadedError as error:
                 if not dry_run:
                     self._has_failed(by, error)
                 raise
             result = "unchanged" if how == "nothing" else "would_apply" if dry_run else "applied"
+            self._failed = bool(problems) if not dry_run else self._failed
             view = ReloadView(
                 result=result,
                 how=how,
@@ -172,7 +181,7 @@ class Reloads:
         self._settle(new, self._listening, holders)
         return []
 
-    async def _replace(self, new: Plan) -> list[str]:
+    async def _by_new_workers(self, new: Plan) -> list[str]:
         """New workers by these settings, in place of all. Returns what went wrong later than the first."""
         plane = self._plane
         opened: list[str] = []
@@ -180,7 +189,10 @@ class Reloads:
         try:
             opened = plane.open_pools(new)
             listening = self._listening.changed(new.listens, new.instance.worker.workers)
-            generation = self._make(new, listening, plane.places(new.instance.worker))
+            generation = replace(
+                self._make(new, listening, plane.places(new.instance.worker)),
+                serial=self._workers.generation.serial + 1,
+            )
             await plane.known(opened, FIRST_CHECKS)
             if why := await self._renewed(0, generation, new.reload.ready):
                 raise StartupError(why)
@@ -205,12 +217,17 @@ class Reloads:
         self._settle(new, listening, holders)
         generation = replace(generation, start_message=plane.places().start_message)
         self._workers.take_over(generation)
-        numbers = range(1, generation.workers)
-        said = [await self._at_last_renewed(number, generation, new.reload.ready) for number in numbers]
+        problems = await self._all_renewed(range(1, generation.workers), new.reload.ready)
         self._workers.fit()
         gone = {pool.name for pool in before.instance.pools} - {pool.name for pool in new.instance.pools}
         plane.close_pools(sorted(gone), before, holders)
         old.close_unless_in(listening)
+        return problems
+
+    async def _all_renewed(self, numbers: Iterable[int], ready: float) -> list[str]:
+        """Give these slots workers of the present generation; why some have none."""
+        generation = self._workers.generation
+        said = [await self._at_last_renewed(number, generation, ready) for number in numbers]
         return [why for why in said if why]
 
     def _settle(self, new: Plan, listening: Listening, holders: set[int]) -> None:
@@ -259,7 +276,6 @@ class Reloads:
 
     def _has_ended(self, by: str, view: ReloadView) -> None:
         self._results[view.result] += 1
-        self._failed = False
         if view.result == "unchanged":
             text = f"reload by {by}: nothing has changed"
         else:

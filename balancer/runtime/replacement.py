@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from balancer.errors import BalancerError
+from balancer.runtime import signals
 from balancer.runtime.inheritance import Failed, Inheritance, Taken, decode_answer
 from balancer.runtime.succeeds import VARIABLE
 from balancer.spec.part import DecodeError, encode
@@ -36,6 +37,7 @@ class Replaced:
     taken: Taken
 
 
+_LONGEST = 1 << 20  # bytes of an answer
 Command = Callable[[], Sequence[str]]
 
 
@@ -69,8 +71,8 @@ async def replace(
             ) from None
         except NotReplacedError as error:
             raise NotReplacedError(await _ended(process, str(error))) from None
-        except BaseException:
-            process.kill()
+        except BaseException:  # given up, or a mistake here
+            await _ended(process, "")
             raise
     process.returncode = 0  # nobody waits for it here: else its destructor warns
     return Replaced(process.pid, taken)
@@ -80,17 +82,18 @@ def _started(
     command: Sequence[str], passed: Sequence[int], environ: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
     try:
-        return subprocess.Popen(command, pass_fds=passed, env=environ)
+        with signals.held():  # until it can handle them: one to the whole process group would end it
+            return subprocess.Popen(command, pass_fds=passed, env=environ)
     except OSError as error:
         raise NotReplacedError(f"it cannot be started: {error.strerror or error}") from None
 
 
 async def _answer(sock: socket.socket, line: bytes) -> Taken:
-    reader, writer = await asyncio.open_unix_connection(sock=sock)
+    reader, writer = await asyncio.open_unix_connection(sock=sock, limit=_LONGEST)
     try:
         writer.write(line)
         answer = await reader.readline()
-    except OSError:
+    except (OSError, ValueError):  # it is gone, or says too much
         answer = b""
     finally:
         writer.close()

@@ -8,6 +8,7 @@ import sys
 from asyncio.subprocess import PIPE
 from contextlib import suppress
 
+from balancer import __version__
 from balancer.errors import StartupError
 from balancer.runtime.plan import Plan, Refused, Reread, decode
 from balancer.spec.part import DecodeError, Decoder, Part, encode
@@ -18,11 +19,12 @@ _MODULE = "balancer.runtime.rereading"
 
 class Question(Part, frozen=True, kw_only=True):
     """`config_file` is that of the command line, `text` a settings file's to read instead, `before` the
-    present `Plan.models`."""
+    present `Plan.models`, which only the same `version` can read."""
 
     config_file: str | None
     text: str | None
     before: bytes
+    version: str
 
 
 class Rereader:
@@ -34,7 +36,9 @@ class Rereader:
     async def read(self, present: Plan, text: str | None) -> Reread | Refused:
         """The settings as they are now, compared with the present ones. Raises StartupError if the process
         fails."""
-        question = Question(config_file=self._config_file, text=text, before=present.models)
+        question = Question(
+            config_file=self._config_file, text=text, before=present.models, version=__version__
+        )
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, *([] if not sys.flags.safe_path else ["-P"]), "-m", _MODULE),

@@ -4,6 +4,8 @@ question on stdin, and answers on stdout."""
 import os
 import sys
 
+from balancer import __version__
+from balancer.runtime.plan import Refused, Reread
 from balancer.runtime.planning import read_again
 from balancer.runtime.rereader import decode_question
 from balancer.spec.part import encode
@@ -14,7 +16,12 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # what a policy's module prints is no answer
     asked = decode_question(sys.stdin.buffer.read())
-    answer = read_again(os.environ, asked.config_file, asked.text, asked.before)
+    answer: Reread | Refused
+    if asked.version == __version__:
+        answer = read_again(os.environ, asked.config_file, asked.text, asked.before)
+    else:
+        installed = f"balancer {__version__} is installed, and {asked.version} is running"
+        answer = Refused((f"{installed}: run balancer replace, which takes up settings too",))
     with open(answers, "wb") as pipe:
         pipe.write(encode(answer))
 

@@ -52,6 +52,7 @@ def outside_the_loop() -> None:
     signal.signal(RELOADING, _came_early)
     for ignored in (REPLACING, *WITHOUT_EFFECT):
         signal.signal(ignored, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)  # see `held`: this program may replace another one
 
 
 def asked_to_reload_early() -> bool:

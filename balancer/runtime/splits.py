@@ -128,13 +128,21 @@ class Splits:
             new.back_to, new.last_gate = was.back_to, was.last_gate
             new.changed_by, new.changed_at = was.changed_by, was.changed_at
 
+    def watched(self) -> str:
+        """A route whose weights are being watched, "" for none."""
+        return next((name for name, one in self._divided.items() if one.gate is not None), "")
+
     def kept(self) -> list[tuple[str, Mapping[str, int], str, float]]:
         """The routes whose weights are not those of the settings: the weights, who has set them, and when in
-        seconds since the epoch."""
-        return [
-            (name, one.weights, one.changed_by, one.changed_at)
+        seconds since the epoch. Of weights that are being watched, those before, which have held."""
+        held = [
+            (name, one, one.weights if one.gate is None else one.back_to)
             for name, one in self._divided.items()
-            if one.weights != one.settings
+        ]
+        return [
+            (name, weights, one.changed_by, one.changed_at)
+            for name, one, weights in held
+            if weights != one.settings
         ]
 
     def of_settings(self) -> list[tuple[str, Mapping[str, int]]]:

@@ -2,9 +2,10 @@
 another."""
 
 import os
+import tempfile
 from contextlib import suppress
 
-from balancer.runtime.kept import VERSION, Kept, decode
+from balancer.runtime.kept import VERSION, Kept, decode, version_of
 from balancer.spec.part import DecodeError, encode
 
 _UNUSABLE = ".unusable"  # appended to the name of a file that cannot be read
@@ -15,23 +16,24 @@ def read(path: str) -> tuple[Kept, str]:
     file is kept under another name, for people."""
     try:
         with open(path, "rb") as file:
-            kept = decode(file.read())
+            data = file.read()
+        if (version := version_of(data)) > VERSION:
+            return Kept(), _aside(path, f"{path} is of a later version of the balancer ({version})")
+        kept = decode(data)
     except FileNotFoundError:
         return Kept(), ""
     except OSError as error:
         return Kept(), f"{path} cannot be read ({(error.strerror or str(error)).lower()})"
     except DecodeError as error:
         return Kept(), _aside(path, f"{path} is damaged ({error})")
-    if kept.version != VERSION:
-        return Kept(), _aside(path, f"{path} is of another version of the balancer")
     return kept, ""
 
 
 def write(path: str, kept: Kept) -> None:
     """Replace the file. Raises OSError; the old one is there then."""
-    beside = f"{path}.{os.getpid()}"
+    number, beside = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=os.path.basename(path) + ".")
     try:
-        with open(beside, "wb", opener=_private) as file:
+        with open(number, "wb") as file:
             file.write(encode(kept) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -46,10 +48,6 @@ def write(path: str, kept: Kept) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _aside(path: str, why: str) -> str:

@@ -5,6 +5,7 @@ was learned, and at the end.
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from balancer.runtime.aside import aside
 from balancer.runtime.kept import Kept
@@ -22,12 +23,30 @@ class StateKeeper:
         self._now = now
         self._log = log
         self._wanted = asyncio.Event()
+        self._one_by_one = asyncio.Lock()
         self._written: Kept | None = None
         self._trouble = ""  # logged, and not over
+
+    @property
+    def works(self) -> bool:
+        """Whether what changes is kept, as far as known."""
+        return bool(self.path) and not self._trouble
 
     def changed(self) -> None:
         """An operator has changed something."""
         self._wanted.set()
+
+    def settle(self, path: str) -> None:
+        """The file is this one now; what another one has is written over."""
+        if path != self.path:
+            self.path, self._written, self._trouble = path, None, ""
+            self._wanted.set()
+
+    async def close(self) -> None:
+        """Write nothing any more: it is another program's file now."""
+        self.path = ""
+        async with self._one_by_one:
+            return
 
     async def run(self) -> None:
         """Write for as long as the instance runs."""
@@ -43,18 +62,22 @@ class StateKeeper:
 
     async def write(self) -> None:
         """Write what is not written yet. A disk that does not answer holds up nothing else."""
-        kept, path = self._now(), self.path
-        if not path or kept == self._written:
-            return
-        try:
-            await aside("write the state", lambda: write(path, kept))
-        except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            if why != self._trouble:
-                self._trouble = why
-                self._log.error("%s cannot be written (%s): a restart forgets what was changed", path, why)
-            return
-        self._written = kept
-        if self._trouble:
-            self._trouble = ""
-            self._log.info("%s is written again", path)
+        async with self._one_by_one:
+            kept, path = self._now(), self.path
+            if not path or kept == self._written:
+                return
+            try:
+                await aside("write the state", partial(write, path, kept))
+            except OSError as error:
+                self._failed(path, error)
+                return
+            self._written = kept
+            if self._trouble:
+                self._trouble = ""
+                self._log.info("%s is written again", path)
+
+    def _failed(self, path: str, error: OSError) -> None:
+        why = (error.strerror or str(error)).lower()
+        if why != self._trouble:
+            self._trouble = why
+            self._log.error("%s cannot be written (%s): a restart forgets what was changed", path, why)

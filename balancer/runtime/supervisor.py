@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from balancer import __version__, build
-from balancer.admin.view import RefusedError, ReplaceView
 from balancer.clock import SystemClock
 from balancer.errors import StartupError
 from balancer.health.overload import LOOK
@@ -31,18 +30,18 @@ from balancer.runtime import signals
 from balancer.runtime.admin import Admin
 from balancer.runtime.control_plane import ControlPlane, Surroundings
 from balancer.runtime.generation import Generation
-from balancer.runtime.inheritance import HandedListener, Inheritance, Successor, handed
+from balancer.runtime.handover import Handover
+from balancer.runtime.inheritance import Successor
 from balancer.runtime.instance import Instance
 from balancer.runtime.interpreter import Interpreters
 from balancer.runtime.keeping import Keeping
 from balancer.runtime.kept import Kept
 from balancer.runtime.listening import Listening
-from balancer.runtime.notify import READY, STOPPING, main_process, notify
+from balancer.runtime.notify import READY, STOPPING, notify
 from balancer.runtime.open_files import Reserve, hard_limit, shares
 from balancer.runtime.places import Places
 from balancer.runtime.plan import Plan
 from balancer.runtime.reload import Reloads
-from balancer.runtime.replacement import NotReplacedError, replace
 from balancer.runtime.rereader import Rereader
 from balancer.runtime.settings_watch import SettingsWatch
 from balancer.runtime.slot import TICK
@@ -114,8 +113,24 @@ class Supervisor:
             clock=clock,
             log=log,
         )
+        self._keeping = Keeping(
+            plane.operator, plane.outliers, plane.checks.failing, ledger, loop.call_later, log
+        )
+        plane.fleet.watchers.append(self._keeping)
+        self._state = StateKeeper(plan.state_file, lambda: self._keeping.now(plane.fleet.upstreams()), log)
+        self._handover = Handover(
+            plane,
+            self._reloads,
+            self._keeping,
+            listening=lambda: self._listening,
+            admin=admin.fileno,
+            is_stopping=lambda: self._instance.stopping,
+            finish=self._finish,
+            log=log,
+        )
         self._instance = Instance(
             fleet=plane.fleet,
+            operator=plane.operator,
             routes=plane.routes,
             ledger=ledger,
             workers=self._workers,
@@ -126,22 +141,20 @@ class Supervisor:
             certificates=plane.tls,
             acme=plane.acme,
             reloads=self._reloads,
-            replace=self._replace,
-            keeps=lambda: bool(self._plane.plan.state_file),
+            replace=self._handover.replace,
+            is_replacing=lambda: self._handover.running,
+            keeps=lambda: self._state.works,
             log_dropped=lambda: access_writer.dropped,
             clock=clock,
         )
-        self._keeping = Keeping(self._instance.operator, plane.outliers, plane.checks.failing, ledger, log)
-        plane.fleet.watchers.append(self._keeping)
-        self._state = StateKeeper(plan.state_file, lambda: self._keeping.now(plane.fleet.upstreams()), log)
         self._admin = Admin(self._instance, plan, most.admin, lambda: self._plane.plan.registration_tokens)
         self._acme_orders: tuple[Acme, asyncio.Task[None]] | None = None
         self._exit: asyncio.Future[int] = loop.create_future()
         self._all_gone = asyncio.Event()
         self._ready_for_admin = asyncio.Event()  # if it replaces another program
         self._hurried = False  # told to end soon
-        self._replaced = False  # another program serves
         self._tasks: set[asyncio.Task[None]] = set()
+        self._while_serving: list[asyncio.Task[None]] = []  # of these, what a program that is replaced stops
 
     def _generation(self, plan: Plan, listening: Listening, places: Places) -> Generation:
         """What workers are made from by these settings."""
@@ -168,7 +181,7 @@ class Supervisor:
         try:
             self._in_background(self._operate(), "operate")
             self._in_background(self._serve_admin(), "admin")
-            self._in_background(self._plane.tls.run(), "certificates")
+            self._while_serving.append(self._in_background(self._plane.tls.run(), "certificates"))
             return await self._exit
         finally:
             for task in self._tasks:
@@ -185,7 +198,7 @@ class Supervisor:
         self._in_background(self._reloads.by(signals.name_of(signals.RELOADING)), "reload")
 
     def _on_replace(self) -> None:
-        self._in_background(self._replace_by_signal(), "replace")
+        self._in_background(self._handover.by(signals.name_of(signals.REPLACING)), "replace")
 
     def _on_other_signal(self, number: int, why: str) -> None:
         self._log.warning("%s is ignored: %s", signals.name_of(number), why)
@@ -263,7 +276,7 @@ class Supervisor:
         self._order_certificates()
         self._in_background(self._watch_load(), "watch load")
         watch = SettingsWatch(lambda: self._plane.plan.reload.watched, self._reloads.by)
-        self._in_background(watch.run(), "watch the settings")
+        self._while_serving.append(self._in_background(watch.run(), "watch the settings"))
         if self._successor is not None:
             self._in_background(self._succeed(self._successor), "succeed")
 
@@ -278,9 +291,8 @@ class Supervisor:
                 self._log.error("BALANCER_STATE__FILE: %s", problem)
         self._keeping.restore(kept, fleet)
         self._workers.ancestor = self._keeping.seed(kept, fleet)
-        self._instance.operator.on_change = self._state.changed
-        if path:
-            self._in_background(self._state.run(), "keep the state")
+        self._plane.operator.on_change = self._state.changed
+        self._in_background(self._state.run(), "keep the state")
 
     async def _succeed(self, successor: Successor) -> None:
         """Tell the program that this one replaces to finish, as soon as it can."""
@@ -311,46 +323,23 @@ class Supervisor:
         if listening.addresses != self._listening.addresses:
             self._log.info("listens on %s now", _where(listening))
         self._listening = listening
-        self._state.path = self._plane.plan.state_file
+        self._state.settle(self._plane.plan.state_file)
         self._order_certificates()
         self._instance.settle(self._plane.plan.config, self._plane.acme)
         self._admin.settle(self._plane.plan)
 
     # --- another program
 
-    async def _replace_by_signal(self) -> None:
-        with suppress(RefusedError):  # it has been said
-            await self._replace(signals.name_of(signals.REPLACING))
-
-    async def _replace(self, by: str) -> ReplaceView:
-        """Start the program anew, and finish once it serves. Raises RefusedError; this one goes on then."""
-        plan, began = self._plane.plan, asyncio.get_running_loop().time()
-        async with self._reloads.one_by_one:
-            if self._instance.stopping:
-                raise RefusedError("this instance is about to end")
-            self._log.info("replacement by %s: starting the program anew", by)
-            inheritance = Inheritance(
-                listeners=handed(self._listening),
-                admin=HandedListener(address=plan.admin_listen, descriptors=(self._admin_socket.fileno(),)),
-                via=plan.instance.worker.via,
-                kept=self._keeping.handed(self._plane.fleet.upstreams()),
-            )
-            try:
-                new = await replace(inheritance, plan.reload.ready)
-            except NotReplacedError as error:
-                text = f"replacement by {by} failed: {error}"
-                self._log.error("%s", text)
-                self._plane.fleet.note("replace", text)
-                raise RefusedError(f"the program is not replaced: {error}") from None
-            self._instance.stopping = self._replaced = True
-        notify(main_process(new.pid))
-        self._log.info("process %d serves instead; draining", new.pid)
-        gone = [at for at, address in enumerate(self._listening.wanted) if address not in new.taken.listens]
-        self._in_background(self._hand_over(tuple(gone)), "hand over")
-        return ReplaceView(pid=new.pid, seconds=round(asyncio.get_running_loop().time() - began, 3))
+    def _finish(self, ends: tuple[int, ...]) -> None:
+        self._instance.stopping = True
+        self._in_background(self._hand_over(ends), "hand over")
 
     async def _hand_over(self, ends: tuple[int, ...]) -> None:
-        """Finish what is under way; another program serves. It does not have the listeners in `ends`."""
+        """Finish what is under way; another program serves. It does not have the listeners in `ends`, and it
+        alone keeps the state, watches files, and orders certificates from now on."""
+        for task in self._while_serving:
+            task.cancel()
+        await self._state.close()
         within = self._plane.plan.reload.drain
         self._workers.retire(within, ends)
         self._listening.close_unless_in()
@@ -411,6 +400,7 @@ class Supervisor:
         self._in_background(self._stop(), "stop")
 
     async def _stop(self) -> None:
+        await self._handover.give_up()
         if self._workers.running():
             await asyncio.sleep(self._plane.plan.drain_delay)
         self._workers.drain()
@@ -419,7 +409,7 @@ class Supervisor:
 
     async def _drained(self, within: float) -> None:
         """Exit when all workers have ended, for `within` seconds at most."""
-        if not self._replaced:
+        if not self._handover.done:
             await self._state.write()
         try:
             async with asyncio.timeout(within):

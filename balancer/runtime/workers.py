@@ -201,6 +201,20 @@ class Workers:
         """Workers that start from now on are of that generation."""
         self._generation = generation
 
+    def stale(self) -> list[int]:
+        """The slots whose worker is of an earlier generation, as no new one could be started."""
+        serial = self._generation.serial
+        return [
+            slot.number
+            for slot in self._slots[: self._generation.workers]
+            if slot.life is not None and slot.life.generation.serial != serial
+        ]
+
+    @property
+    def generation(self) -> Generation:
+        """What workers that start now are made from."""
+        return self._generation
+
     @property
     def most(self) -> int:
         """How many workers a generation may have: each has a page, and its successor needs one too."""

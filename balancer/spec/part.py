@@ -15,6 +15,13 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     its path."""
 
 
+class LoosePart(msgspec.Struct, frozen=True):
+    """The same, but what it does not know is left out."""
+
+
+Bounds = msgspec.Meta  # of a number in a part
+
+
 class DecodeError(BalancerError):
     """The data is not JSON."""
 

@@ -23,7 +23,9 @@ from balancer.admin.view import (
     RouteView,
     SideView,
     UpstreamView,
+    Wanted,
     moment,
+    wanted_anyway,
 )
 from balancer.config.exported import Exported
 from balancer.telemetry.columns import HISTOGRAM_CELLS
@@ -107,7 +109,12 @@ class FakeInstance:
     def unready(self, strict: bool = False) -> list[str]:
         return self.reasons + self.strict_reasons if strict else self.reasons
 
-    async def reload(self, by: str, *, dry_run: bool = False, text: str | None = None) -> ReloadView:
+    replacing = False
+
+    async def reload(
+        self, by: str, *, dry_run: bool = False, text: str | None = None, wanted: Wanted = wanted_anyway
+    ) -> ReloadView:
+        wanted()
         if self.refusal:
             raise NotReloadedError("refused", [self.refusal])
         self.reloads.append((by, dry_run, text))
@@ -119,7 +126,8 @@ class FakeInstance:
 
     keeps_changes = False
 
-    async def replace(self, by: str) -> ReplaceView:
+    async def replace(self, by: str, wanted: Wanted = wanted_anyway) -> ReplaceView:
+        wanted()
         if self.refusal:
             raise RefusedError(self.refusal)
         return ReplaceView(4711, 0.5)

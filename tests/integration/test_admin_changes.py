@@ -84,7 +84,8 @@ async def test_a_drain_lets_running_requests_end_and_sends_no_new_ones(workers: 
         client.send("/hold")
         app = await one_that_holds(balancer, apps)
         code, said = await command(balancer, "drain", app.address)
-        assert (code, said) == (0, f"{app.address} is draining; 1 in flight may finish\n")
+        forgotten = "; a restart forgets this (STATE__FILE is not set)"
+        assert (code, said) == (0, f"{app.address} is draining; 1 in flight may finish{forgotten}\n")
         await spared(balancer, app)
         checks = app.checks
 
@@ -193,7 +194,10 @@ async def test_commands_change_all_instances_and_name_those_that_failed(unused_p
 
         assert await everywhere("weight", f"web/{app.address}", "3") == (
             0,
-            sorted(f"{place}  {app.address} has the weight 3" for place in both),
+            sorted(
+                f"{place}  {app.address} has the weight 3; a restart forgets this (STATE__FILE is not set)"
+                for place in both
+            ),
         )
         added = "web/10.0.0.9:8000?weight=2"
         assert (await command(first, "add", added))[1] == (

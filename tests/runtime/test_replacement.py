@@ -12,7 +12,7 @@ import pytest
 from balancer.config.address import Address
 from balancer.runtime.inheritance import HandedListener, Inheritance
 from balancer.runtime.kept import Kept
-from balancer.runtime.notify import READY, main_process, notify, reloading
+from balancer.runtime.notify import READY, main_process, notify
 from balancer.runtime.replacement import NotReplacedError, replace
 
 pytestmark = pytest.mark.integration
@@ -78,7 +78,7 @@ def test_the_service_manager_is_told(tmp_path: Path, is_abstract: bool) -> None:
         manager.bind("\0" + path if is_abstract else path)
         manager.settimeout(5.0)
         environ = {"NOTIFY_SOCKET": "@" + path if is_abstract else path}
-        for text in (READY, main_process(4711), reloading()):
+        for text in (READY, main_process(4711)):
             notify(text, environ)
             assert manager.recv(1000).decode() == text
 

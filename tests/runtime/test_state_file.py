@@ -38,7 +38,10 @@ def test_no_file_is_nothing_kept(tmp_path: Path) -> None:
         pytest.param(b"", "is damaged", id="empty"),
         pytest.param(encode(KEPT)[:100], "is damaged", id="half"),
         pytest.param(b'{"upstreams": [{"pool": 7}]}', "is damaged", id="wrong"),
-        pytest.param(encode(KEPT).replace(b'"version":1', b'"version":2'), "another version", id="later"),
+        pytest.param(encode(KEPT).replace(b"draining", b"drained"), "is damaged", id="no such state"),
+        pytest.param(encode(KEPT).replace(b'"weight":3', b'"weight":0'), "is damaged", id="a weight"),
+        pytest.param(b'{"version": 2, "gates": []}', "a later version", id="later, of another form"),
+        pytest.param(encode(KEPT).replace(b'"version":1', b'"version":2'), "a later version", id="later"),
     ],
 )
 def test_an_unusable_file_is_put_aside_and_named(tmp_path: Path, content: bytes, said: str) -> None:

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
-from tests.fakes.instance import PATIENCE, Client, get, gone
+from tests.fakes.instance import PATIENCE, Client, get, gone, until
 
 pytestmark = pytest.mark.integration
 
@@ -247,3 +247,60 @@ async def test_the_service_manager_gets_to_know_the_new_main_process(tmp_path: P
             pid = (await balancer.replace())["pid"]
             told = [(await asyncio.to_thread(manager.recv, 1000)).decode() for _ in range(3)]
             assert told == ["READY=1", "READY=1", f"MAINPID={pid}"]
+
+
+async def test_a_failure_that_fills_pages_leaves_the_old_program_serving(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    async with app_replica("one") as app, program(file, text_of(app)) as balancer:
+        before = file.read_text()
+        wrong = "\n".join(f"  - app{number}.{'x' * 60}.example:notaport" for number in range(1500))
+        write(file, before.replace(f"upstreams: {app.address}", f"upstreams:\n{wrong}"))
+        os.kill(balancer.process.pid, signal.SIGUSR2)
+        await balancer.says("replacement by SIGUSR2 failed: ")
+        assert (await get(balancer.port)).body == b"one"
+        write(file, before)
+        assert (await balancer.replace())["pid"]
+
+
+async def test_term_while_the_program_is_replaced_ends_both(tmp_path: Path) -> None:
+    """The first check of the new program hangs, so it is not ready yet."""
+    file = tmp_path / "a.yaml"
+    async with app_replica("one") as app:
+        text = text_of(app, "health_check: {path: /hold, interval: 1m, timeout: 50s}\nreload: {ready: 60s}\n")
+        async with program(file, text) as balancer:
+            await app.holds()
+            os.kill(balancer.process.pid, signal.SIGUSR2)
+            await app.holds()  # the new program checks too
+            assert (await change(balancer.admin, "DELETE", "/api/live_changes")) == {
+                "error": "the program is being replaced; ask again in a moment"
+            }
+            os.kill(balancer.process.pid, signal.SIGTERM)
+            await balancer.says("replacement by SIGUSR2 failed: this instance is about to end")
+            await gone(balancer.process.pid)
+            with pytest.raises(ConnectionRefusedError):
+                await Client.connect(balancer.port)
+            app.release.set()
+
+
+async def test_a_program_that_was_replaced_writes_no_state_any_more(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    text = f"state: {{file: {state}}}\n"
+    file = tmp_path / "a.yaml"
+    async with app_replica("one") as app, program(file, text_of(app, text)) as balancer:
+        target = f"/api/pools/default/upstreams/{app.address}"
+        await change(balancer.admin, "PATCH", target, {"weight": 2})
+        held = await Client.connect(balancer.port)
+        held.send("/hold")
+        await app.holds()
+        await balancer.replace()
+        await balancer.says("serves instead")
+        assert (await change(balancer.admin, "PATCH", target, {"weight": 9}))["weight"] == 9
+        app.release.set()
+        assert (await held.answer()).status == 200
+        await held.close()
+        await balancer.says("drained, exiting")
+
+        async def is_kept() -> bool:
+            return '"weight":9' in await asyncio.to_thread(state.read_text)
+
+        await until(is_kept)

@@ -44,7 +44,7 @@ class Operator:
 
     @property
     def revision(self) -> int:
-        """Of what operators have set; it begins with 0 at the start of the instance."""
+        """Of what operators have set; it only grows, and goes on over what was kept (see `resume`)."""
         return self._revision
 
     def changed(self) -> None:

@@ -80,7 +80,8 @@ class Site(Project):
         """By the command, in the container."""
         words = ["split", ROUTE, f"stable={stable}", f"canary={canary}"]
         said = run("docker", "exec", self.balancer, "balancer", *words)
-        assert said == f"{ROUTE} is split: stable {stable} ({stable}%), canary {canary} ({canary}%)\n"
+        split = f"{ROUTE} is split: stable {stable} ({stable}%), canary {canary} ({canary}%)"
+        assert said == f"{split}; a restart forgets this (STATE__FILE is not set)\n"
 
     def gate(self) -> dict[str, Any] | None:
         gate: dict[str, Any] | None = fetch(self.admin + SPLIT)["gate"]
@@ -179,7 +180,8 @@ def test_a_gate_takes_a_failing_canary_back_without_the_command(site: Site, user
         until("the gate is gone", site.gate, lambda gate: gate is None)
         taken_back = time.monotonic()
         users.all_ask(taken_back)
-    (event,) = fetch(f"{site.admin}/api/events?after={revision + 1}")["events"]
+    events = fetch(f"{site.admin}/api/events?after={revision + 1}")["events"]
+    (event,) = [event for event in events if event["kind"] == "split"]
     assert event["text"].startswith(
         f"route {ROUTE} is split stable 90, canary 10 (before: stable 50, canary 50): {ABORT_IF}: "
     )

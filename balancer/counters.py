@@ -10,17 +10,21 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 from typing import Final
 
+from balancer.edges import BEYOND_NS, STANDARD, Edges
+
 CATCH_UP_NS: Final = 1_000_000_000  # a silent worker that has stored nothing for 4 s is stuck
 
 
 class Batch:
     """The rows of one worker with counts not stored yet. `running`: the exchanges that have not ended.
+    `edges` are those of its histograms.
 
     Whoever begins one calls `catch_up` if it is `due_ns`."""
 
-    __slots__ = ("_rows", "due_ns", "running")
+    __slots__ = ("_rows", "due_ns", "edges", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, edges: Edges = STANDARD) -> None:
+        self.edges = edges
         self.running = 0
         self.due_ns = 0
         self._rows: list[Counters] = []
@@ -48,39 +52,44 @@ class Counters:
     `level` is the row's gauge, in the column `level_column` (-1: it has none). Who changes it calls
     `await_flush` unless the row is `pending`: it waits for the next flush."""
 
-    __slots__ = ("_batch", "_bucket", "_changed", "_code", "_counts", "_ns", "_run", "_total",
-                 "cells", "level", "level_column", "pending")  # fmt: skip
+    __slots__ = ("_above", "_batch", "_bucket", "_changed", "_code", "_counts", "_ns", "_run", "_total",
+                 "_up_to", "cells", "edges", "level", "level_column", "pending")  # fmt: skip
 
     def __init__(self, cells: memoryview[int], batch: Batch | None = None, level_column: int = -1) -> None:
         self.cells = cells
         self.level = 0
         self.level_column = level_column
         self.pending = False
+        self.edges = STANDARD if batch is None else batch.edges
         self._batch = batch
         # The last run of responses with the same code and bucket: most are like the one before.
         self._code = self._bucket = self._total = -1
+        self._above = self._up_to = 0  # ns: the bucket's bounds
         self._run = 0
         self._ns = 0  # of the run together
         self._counts: list[int] = []  # to be added to the cells, as far as the highest column counted so far
         self._changed: list[int] = []  # the columns that have any
 
-    def measure(self, code: int, bucket: int, total: int, ns: int) -> None:
-        """Count one response in the columns `code` and `bucket`, and its duration in `total`."""
-        if (code != self._code or bucket != self._bucket) and not self._begin_run(code, bucket, total):
-            cells = self.cells
-            cells[code] += 1
-            cells[bucket] += 1
-            cells[total] += ns
-            return
+    def measure(self, code: int, histogram: int, total: int, ns: int) -> None:
+        """Count one response in the column `code`, and its duration in the histogram at `histogram` and in
+        `total`."""
+        if code != self._code or ns <= self._above or ns > self._up_to:
+            if self._batch is None:
+                cells = self.cells
+                cells[code] += 1
+                cells[histogram + self.edges.cell(ns)] += 1
+                cells[total] += ns
+                return
+            self._begin_run(code, histogram, total, ns)
         self._run += 1
         self._ns += ns
 
-    def count(self, column: int) -> None:
-        """Count one event, which must be a rare one."""
+    def count(self, column: int, amount: int = 1) -> None:
+        """Count one event, which must be a rare one; or take one back, if `amount` is -1."""
         if self._batch is None:
-            self.cells[column] += 1
+            self.cells[column] += amount
             return
-        self._add(column, 1)
+        self._add(column, amount)
         if not self.pending:
             self.await_flush()
 
@@ -115,16 +124,17 @@ class Counters:
                 counts[column] = 0
             changed.clear()
 
-    def _begin_run(self, code: int, bucket: int, total: int) -> bool:
-        """False if there is no batch."""
-        if self._batch is None:
-            return False
+    def _begin_run(self, code: int, histogram: int, total: int, ns: int) -> None:
         self.await_flush()
         self._end_run()
+        edges = self.edges
+        bounds = edges.ns
+        place = edges.bucket(ns)
         self._code = code
-        self._bucket = bucket
+        self._bucket = histogram + edges.cells[place]
+        self._above = bounds[place - 1] if place else -1
+        self._up_to = bounds[place] if place < len(bounds) else BEYOND_NS
         self._total = total
-        return True
 
     def _end_run(self) -> None:
         if self._run:

@@ -22,12 +22,12 @@ from balancer.config.loader import load_with_origins
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.runtime.fleet import Fleet
-from balancer.runtime.gate import Tally
 from balancer.runtime.instance import Instance
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import PoolState, UpstreamState
+from balancer.runtime.tally import Tally
 from balancer.telemetry.columns import CODE_COLUMN, UPSTREAM_FIRST_BYTE, Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger

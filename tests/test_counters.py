@@ -7,36 +7,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.counters import CATCH_UP_NS, Batch, Counters
+from balancer.edges import Edges
 from balancer.telemetry.columns import ROUTE_INFLIGHT
 from tests.fakes.wire import Wire
 
+TIMES = 4  # a histogram: above 20 ns, up to 10 ns, above that
 TOTAL = 7
+EDGES = Edges((10e-9, 20e-9))
 
 
 def cells() -> memoryview:
     return memoryview(array("q", [0] * 8))
 
 
+def counters(level_column: int = -1) -> Counters:
+    """Without a batch, but with the same bounds."""
+    row = Counters(cells(), level_column=level_column)
+    row.edges = EDGES
+    return row
+
+
 def test_without_a_batch_all_is_stored_at_once() -> None:
-    counters = Counters(cells(), level_column=0)
-    counters.measure(3, 5, TOTAL, 20)
-    counters.measure(3, 6, TOTAL, 1)
-    counters.level = 4
-    counters.await_flush()
-    assert counters.cells.tolist() == [4, 0, 0, 2, 0, 1, 1, 21]
+    row = counters(level_column=0)
+    row.measure(3, TIMES, TOTAL, 20)
+    row.measure(3, TIMES, TOTAL, 1)
+    row.measure(3, TIMES, TOTAL, 21)
+    row.level = 4
+    row.await_flush()
+    assert row.cells.tolist() == [4, 0, 0, 3, 1, 1, 1, 42]
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(1, 3), st.integers(4, 6), st.integers(0, 1 << 40))
+        st.tuples(st.integers(1, 3), st.integers(0, 25) | st.integers(0, 1 << 40))
         | st.just("flush")
         | st.just("read"),
         max_size=20,
     )
 )
-def test_a_batch_stores_what_would_be_stored_at_once(events: list[tuple[int, int, int] | str]) -> None:
-    batch = Batch()
-    plain, batched = Counters(cells()), Counters(cells(), batch)
+def test_a_batch_stores_what_would_be_stored_at_once(events: list[tuple[int, int] | str]) -> None:
+    batch = Batch(EDGES)
+    plain, batched = counters(), Counters(cells(), batch)
     for event in events:
         if event == "flush":
             batch.flush()
@@ -44,21 +55,22 @@ def test_a_batch_stores_what_would_be_stored_at_once(events: list[tuple[int, int
         elif isinstance(event, str):
             assert [batched.value(column) for column in range(8)] == plain.cells.tolist()
         else:
-            plain.measure(*event[:2], TOTAL, event[2])
-            batched.measure(*event[:2], TOTAL, event[2])
+            code, ns = event
+            plain.measure(code, TIMES, TOTAL, ns)
+            batched.measure(code, TIMES, TOTAL, ns)
     batch.flush()
     assert batched.cells.tolist() == plain.cells.tolist()
 
 
 def test_nothing_is_stored_before_the_flush() -> None:
-    batch = Batch()
+    batch = Batch(EDGES)
     rows = [Counters(cells(), batch, level_column=0) for _ in range(3)]
-    rows[0].measure(1, 4, TOTAL, 5)
+    rows[0].measure(1, TIMES, TOTAL, 5)
     rows[2].level = 9
     rows[2].await_flush()
     assert not any(any(row.cells) for row in rows)
     batch.flush()
-    assert [row.cells.tolist() for row in rows] == [[0, 1, 0, 0, 1, 0, 0, 5], [0] * 8, [9, *[0] * 7]]
+    assert [row.cells.tolist() for row in rows] == [[0, 1, 0, 0, 0, 1, 0, 5], [0] * 8, [9, *[0] * 7]]
 
 
 @pytest.mark.parametrize("levels", [[1, 0], [1, 2, 1], [3]])
@@ -74,10 +86,10 @@ def test_a_level_may_change_several_times_before_it_is_stored(levels: list[int])
 
 
 def test_a_row_that_was_stored_alone_counts_on() -> None:
-    batch = Batch()
+    batch = Batch(EDGES)
     row = Counters(cells(), batch)
     for count in (1, 2, 3):
-        row.measure(1, 4, TOTAL, 10)
+        row.measure(1, TIMES, TOTAL, 10)
         assert row.value(1) == count
         row.flush()
         assert (row.cells[1], row.cells[TOTAL]) == (count, 10 * count)

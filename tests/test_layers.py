@@ -23,6 +23,7 @@ LAYERS: dict[str, int] = {
     "errors": 0,
     "clock": 0,
     "counters": 0,
+    "edges": 0,
     "lateness": 0,
     "http": 1,
     "upstreams": 1,
@@ -51,10 +52,12 @@ LAYERS: dict[str, int] = {
 # Rooms that may import less than their layer allows.
 ONLY: dict[str, frozenset[str]] = {"policies": frozenset(["errors", "clock", "upstreams"])}
 NEVER: dict[str, frozenset[str]] = {"proxy": frozenset(["clients", "health", "discovery", "admin", "config"])}
-# Rooms above another room of the same layer: cli, demo and the entry point start what is in runtime.
+# Rooms above another room of the same layer: cli, demo and the entry point start what is in runtime; counters
+# are of histograms too.
 ABOVE: dict[str, frozenset[str]] = {
     "cli": frozenset(["runtime", "demo", "console"]),
     "__main__": frozenset(["cli", "runtime"]),
+    "counters": frozenset(["edges"]),
 }
 
 # Package -> the only places (a room, or a module with its dots) that may import it.

@@ -13,7 +13,6 @@ from balancer.admin.keys import INSTANCE
 from balancer.admin.registration import is_by_app
 from balancer.admin.replies import Pools, Upstreams
 from balancer.admin.view import REGISTERED, Change, PoolView, UpstreamView
-from balancer.telemetry.columns import BUCKETS
 
 _MOST_NAMES = 20  # listed in a message
 
@@ -22,7 +21,7 @@ async def list_pools(request: web.Request) -> web.Response:
     """All pools."""
     instance = request.app[INSTANCE]
     revision = instance.revision
-    return answer(Pools(BUCKETS, await instance.pools()), revision=revision)
+    return answer(Pools(instance.bounds, await instance.pools()), revision=revision)
 
 
 async def one_pool(request: web.Request) -> web.Response:

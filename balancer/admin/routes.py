@@ -13,7 +13,6 @@ from balancer.admin.keys import INSTANCE
 from balancer.admin.replies import Routes, SplitView
 from balancer.admin.view import GateWish, RouteView
 from balancer.config.shares import MOST_WEIGHT, in_words
-from balancer.telemetry.columns import BUCKETS
 
 _GATE = '{"hold": 600, "abort_if": "errors>+0.5%,p95>1.3x"}'
 _EXAMPLE = '{"stable": 50, "canary": 50}'
@@ -23,7 +22,7 @@ async def list_routes(request: web.Request) -> web.Response:
     """All routes."""
     instance = request.app[INSTANCE]
     revision = instance.revision
-    return answer(Routes(BUCKETS, await instance.routes()), revision=revision)
+    return answer(Routes(instance.bounds, await instance.routes()), revision=revision)
 
 
 async def change_route(request: web.Request) -> web.Response:

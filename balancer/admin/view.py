@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
 from balancer.config.exported import Exported
-from balancer.telemetry.columns import HISTOGRAM_CELLS
+from balancer.edges import STANDARD
 from balancer.telemetry.events import EventLog
 
 MOST_READ_ONLY = 3600.0  # seconds for which a route may serve no changes
@@ -52,7 +52,7 @@ def moment(seconds: float) -> str:
 
 
 def _no_durations() -> list[int]:
-    return [0] * HISTOGRAM_CELLS
+    return [0] * STANDARD.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +188,19 @@ class GateEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class SloView:
+    """What is promised for requests, and how it was kept in a window of time."""
+
+    latency: float  # seconds within which the response to `percentile` of them begins
+    percentile: float  # 95.0
+    errors: float  # the share of them that may fail
+    slow_share: float | None  # of the `n`, later than `latency`; None without any
+    failed_share: float | None  # of the `n`
+    met: bool | None  # None if `n` is too small to tell
+    n: int  # requests whose response has begun
+
+
+@dataclass(frozen=True, slots=True)
 class SideView:
     """A pool of a route now. Counts are sums over all workers since the start of the instance."""
 
@@ -294,6 +307,10 @@ class Instance(Protocol):
     @property
     def config(self) -> Exported:
         """The effective settings."""
+
+    @property
+    def bounds(self) -> Sequence[float]:
+        """Those of the buckets of all histograms, in seconds; a reload may change them."""
 
     @property
     def revision(self) -> int:

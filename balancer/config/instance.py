@@ -17,6 +17,7 @@ from balancer.config.access_log import AccessLogSettings
 from balancer.config.address import Address, parse_host_name, parse_listen
 from balancer.config.cpus import usable_cpus
 from balancer.config.group import Group
+from balancer.config.metrics import MetricsSettings
 from balancer.config.types import CommaList, Count, Duration, SecretToken, Switch
 
 
@@ -86,6 +87,7 @@ class InstanceSettings(Group):
         "7.6.3), so that it recognises a request that loops back. `off`: no `Via` is added.",
     )
     access_log: AccessLogSettings = AccessLogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description="Log level on stderr: `debug`, `info`, `warning` or `error`."
     )

@@ -21,6 +21,7 @@ from balancer.config.pools import about_name, completed
 from balancer.config.problems import about_route, about_value, as_written, place, sentences
 from balancer.config.refused_routes import broken_routes, circles_by_tls, refused_routes
 from balancer.config.settings import Settings
+from balancer.config.slo_bounds import too_many_bounds
 from balancer.config.sources import GIVEN, Origin, Reading, read_environment, read_file, read_text
 from balancer.config.split import OWN_COOKIE
 from balancer.config.state import why_unusable
@@ -125,6 +126,7 @@ def load_with_origins(
         problems += _kept_without_cookie(settings, origins)
         problems += refused_cookies(settings, origins)
         problems += refused_fields(settings, origins)
+        problems += too_many_bounds(settings, origins)
         problems += _file_problems(settings, origins)
         now = SystemClock().wall()
         hosts = [host for route in settings.routes for host in route.match.host]

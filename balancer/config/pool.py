@@ -22,6 +22,7 @@ from balancer.config.pool_groups import (
 )
 from balancer.config.registration import RegistrationSettings
 from balancer.config.route import RouteLimits, RouteTimeouts
+from balancer.config.slo import SloSettings
 from balancer.config.sticky import StickySettings
 from balancer.config.types import CommaList, Count, Duration, JsonObject, Switch, check_hash_key
 from balancer.config.upstream_spec import Spec, parse_upstream, refuse_duplicates
@@ -133,6 +134,7 @@ class PoolSettings(Group):
     upstream_tls: UpstreamTlsSettings = UpstreamTlsSettings()
     retry: RetrySettings = RetrySettings()
     registration: RegistrationSettings = RegistrationSettings()
+    slo: SloSettings = SloSettings()
 
 
 class NamedPool(PoolSettings):

@@ -22,6 +22,7 @@ from balancer.config.route_edits import FieldsSettings, NewHost
 from balancer.config.route_match import MatchSettings
 from balancer.config.route_paths import PathOrNone, check_prefix, is_below
 from balancer.config.route_text import parse_route, parse_routes
+from balancer.config.slo import OwnSlo
 from balancer.config.split import Split
 from balancer.config.types import Count, Duration, Methods, Size, Statuses
 
@@ -75,6 +76,7 @@ class OwnLimits(Group):
 
 _NEEDS_A_POOL = (
     "strip_prefix", "replace_prefix", "host", "request_headers", "timeouts", "retry", "limits",
+    "slo",
 )  # fmt: skip
 
 
@@ -101,6 +103,7 @@ class RouteSettings(Group):
     timeouts: OwnTimeouts = OwnTimeouts()
     retry: OwnRetry = OwnRetry()
     limits: OwnLimits = OwnLimits()
+    slo: OwnSlo = OwnSlo()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

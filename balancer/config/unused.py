@@ -15,6 +15,7 @@ from balancer.config.durations import format_duration
 from balancer.config.pool import NamedPool, PoolSettings
 from balancer.config.problems import about_route, about_value, as_written
 from balancer.config.settings import Settings
+from balancer.config.slo import SloSettings
 from balancer.config.sources import Origin
 from balancer.config.split import OWN_COOKIE
 from balancer.config.tls import TlsSettings
@@ -175,6 +176,13 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
     _Rule(
+        tuple(f"slo.{name}" for name in SloSettings.model_fields if name != "latency"),
+        _when(
+            lambda s: not s.slo.latency,
+            "while SLO__LATENCY is not set: nothing is promised; set it, or remove this",
+        ),
+    ),
+    _Rule(
         ("split.key", "split.secret", "split.cookie"),
         _when(
             lambda s: not any(route.split for route in s.routes),
@@ -222,7 +230,7 @@ def _of_routes(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[s
     for number, route in enumerate(settings.routes, 1):
         groups = {
             group: {name: value for name, value in getattr(route, group) if value is not None}
-            for group in ("timeouts", "retry")
+            for group in ("timeouts", "retry", "slo")
         }
         if not any(groups.values()):
             continue

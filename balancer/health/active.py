@@ -16,6 +16,7 @@ from random import Random
 from typing import Generic
 
 from balancer.clock import Clock
+from balancer.edges import Edges
 from balancer.health.beat import BEAT, Beat
 from balancer.health.check_sink import CheckSink, UpstreamT
 from balancer.health.conclusions import Conclusions
@@ -180,6 +181,10 @@ class ActiveChecks(Generic[UpstreamT]):
     def durations(self) -> Mapping[str, Durations]:
         """How long checks took, by pool; checks that were not made are left out."""
         return self._conclusions.durations
+
+    def count_over(self, edges: Edges) -> None:
+        """The bounds of `durations` are these from now on."""
+        self._conclusions.edges = edges
 
     # --- one check
 

@@ -5,6 +5,7 @@ import logging
 from typing import Generic
 
 from balancer.clock import Clock
+from balancer.edges import STANDARD
 from balancer.health.beat import Beat
 from balancer.health.check_sink import CheckSink, UpstreamT
 from balancer.health.durations import Durations
@@ -30,6 +31,7 @@ class Conclusions(Generic[UpstreamT]):
         self._beat = beat
         self._sink = sink
         self.durations: dict[str, Durations] = {}  # by pool
+        self.edges = STANDARD  # of these
         self._well_ns: dict[str, int] = {}  # by pool: start of the last check that showed a working upstream
 
     def draw(self, watch: Watch[UpstreamT], task: asyncio.Task[Reply], overstayed: bool) -> None:
@@ -59,7 +61,7 @@ class Conclusions(Generic[UpstreamT]):
             watch.served_at_timeout = None
         watch.counts[fair.result.value] += 1
         if fair.result is not Result.NOT_MADE:
-            self.durations[watch.upstream.pool].record(self._seconds(watch))
+            self.durations[watch.upstream.pool].record(self._seconds(watch), self.edges)
         watch.last = last = self._told(watch, fair)
         if fair.result is Result.PASSED or fair.result is Result.SLOW:
             self._well_ns[watch.upstream.pool] = watch.started_ns

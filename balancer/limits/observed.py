@@ -12,7 +12,6 @@ from typing import Final
 from balancer.limits.concurrency_limit import ConcurrencyLimit
 from balancer.limits.window import Sample
 from balancer.telemetry.columns import (
-    HISTOGRAM_CELLS,
     UPSTREAM_FIRST_BYTE,
     UPSTREAM_FIRST_BYTE_SUM,
     UPSTREAM_INFLIGHT,
@@ -22,12 +21,10 @@ from balancer.telemetry.columns import (
 )
 from balancer.upstreams.upstream import Upstream
 
-# The cells that a sample reads are adjacent in a row.
-_SAMPLED: Final = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_LEFT + 1)
-_SUM: Final = UPSTREAM_FIRST_BYTE_SUM - UPSTREAM_FIRST_BYTE
-_INFLIGHT: Final = UPSTREAM_INFLIGHT - UPSTREAM_FIRST_BYTE
-_STREAMING: Final = UPSTREAM_STREAMING - UPSTREAM_FIRST_BYTE
-_LEFT: Final = UPSTREAM_LEFT - UPSTREAM_FIRST_BYTE
+# The cells that a sample reads are adjacent in a row; the histogram comes last.
+_FIRST: Final = UPSTREAM_FIRST_BYTE_SUM
+_LEFT: Final = UPSTREAM_LEFT - _FIRST
+_FIRST_BYTE: Final = UPSTREAM_FIRST_BYTE - _FIRST
 # After a longer time without traffic its limit is told that it rested, before the next sample.
 _RESTED_NS: Final = 1_000_000_000
 # The cost of a sample, in rows of other workers read: their cells are only added up.
@@ -138,20 +135,23 @@ class ObservedUpstream:
     def _sample(self, now: float, looks: int) -> Sample:
         upstream = self.upstream
         upstream.counters.flush()
-        counts = upstream.cells[_SAMPLED].tolist()
-        answers = counts[:HISTOGRAM_CELLS]
+        edges = upstream.counters.edges
+        sampled = slice(_FIRST, UPSTREAM_FIRST_BYTE + edges.width)
+        counts = upstream.cells[sampled].tolist()
+        answers = counts[_FIRST_BYTE:]
         given = total = sum(answers, 0)
-        answered_ns = counts[_SUM]
+        answered_ns = counts[0]
         left = counts[_LEFT]
         if self.others:
             self._answered_elsewhere = 0
             for cells in self.others:
-                more = cells[_SAMPLED].tolist()
-                if more[_SUM] or more[_LEFT]:
-                    answers = [count + other for count, other in zip(answers, more, strict=False)]
-                    answered_ns += more[_SUM]
+                more = cells[sampled].tolist()
+                if more[0] or more[_LEFT]:
+                    theirs = more[_FIRST_BYTE:]
+                    answers = [count + other for count, other in zip(answers, theirs, strict=True)]
+                    answered_ns += more[0]
                     left += more[_LEFT]
-                    self._answered_elsewhere += more[_SUM]
+                    self._answered_elsewhere += more[0]
             total = sum(answers, 0)
         return Sample(
             now=now,
@@ -165,4 +165,5 @@ class ObservedUpstream:
             waited=self._waited,
             looks=looks,
             full=self._full,
+            edges=edges,
         )

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from balancer.telemetry.columns import BUCKETS
+from balancer.edges import STANDARD, Edges
 
 _LOW: Final = 0.1  # quantile
-_BEYOND: Final = 2 * BUCKETS[-1]  # seconds; assumed upper bound of the histogram's last, open bucket
+_BEYOND: Final = 2  # times the last bound: assumed upper bound of the histogram's last, open bucket
 
 
 class Sample(NamedTuple):
     """The counters of an upstream at `now`, in seconds. `mine` are this worker's requests that await their
     first byte, `given` its answers so far. The rest is for all workers: `awaiting` as `mine`, and so far the
-    `answers` by histogram bucket, their `total`, the sum of their latencies in nanoseconds, the clients that
-    `left`, and the time that requests awaited their first byte, in seconds times requests (`waited`).
+    `answers` by cell of a histogram over `edges`, their `total`, the sum of their latencies in nanoseconds,
+    the clients that `left`, and the time that requests awaited their first byte, in seconds times requests
+    (`waited`).
 
     Looks are more frequent than samples: `looks` at the pool so far, and of these `full` found this worker's
     requests at its limit while others waited for a slot."""
@@ -33,6 +34,7 @@ class Sample(NamedTuple):
     waited: float
     looks: int
     full: int
+    edges: Edges = STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +99,15 @@ class RunningWindow:
     def end(self) -> Window:
         """Returns the window up to the last sample."""
         first, last = self._first, self._last
-        by_bucket = [now - then for now, then in zip(last.answers, first.answers, strict=True)]
-        answers = sum(by_bucket, 0)
+        by_cell = [now - then for now, then in zip(last.answers, first.answers, strict=True)]
+        answers = sum(by_cell, 0)
         seconds = last.now - first.now
         return Window(
             seconds=seconds,
             answers=answers,
             own_rate=(last.given - first.given) / seconds,
             mean=(last.answered_ns - first.answered_ns) / 1e9 / answers if answers > 0 else 0.0,
-            low=_low(by_bucket, answers) if answers > 0 else 0.0,
+            low=_low(by_cell, answers, last.edges) if answers > 0 else 0.0,
             awaiting=last.awaiting,
             mean_awaiting=(last.waited - first.waited) / seconds,
             grown=last.awaiting - first.awaiting,
@@ -114,11 +116,12 @@ class RunningWindow:
         )
 
 
-def _low(by_bucket: Sequence[int], answers: int) -> float:
+def _low(by_cell: Sequence[int], answers: int, edges: Edges) -> float:
     wanted = _LOW * answers
     seen = 0
     below = 0.0
-    for count, bound in zip(by_bucket, (*BUCKETS, _BEYOND), strict=True):
+    bounds = edges.bounds
+    for count, bound in zip(edges.ascending(by_cell), (*bounds, _BEYOND * bounds[-1]), strict=True):
         if seen + count >= wanted:
             return below + (bound - below) * (wanted - seen) / count
         seen += count

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Final
 
+from balancer.edges import CELLS
 from balancer.errors import Outcome
 from balancer.outliers.local_ejector import LATELY_NS, Asker
 from balancer.policies.base import NO_KEY, Policy
@@ -15,7 +16,6 @@ from balancer.pools.picker import Picker
 from balancer.pools.retry_budget import RetryBudget
 from balancer.spec.worker import PoolSpec
 from balancer.telemetry.columns import (
-    BUCKET_BOUNDS_NS,
     UPSTREAM_FIRST_BYTE,
     UPSTREAM_INFLIGHT,
     UPSTREAM_INFLIGHT_LIMIT,
@@ -32,7 +32,7 @@ _REMOTE_REFRESH_NS: Final = 5_000_000
 # How often a policy that picks full upstreams is asked; then the pool takes the least loaded free one.
 _ASKS: Final = 8
 _SUCCESS: Final = Outcome.SUCCESS
-_FIRST_BYTES: Final = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_FIRST_BYTE + len(BUCKET_BOUNDS_NS))
+_FIRST_BYTES: Final = slice(UPSTREAM_FIRST_BYTE, UPSTREAM_FIRST_BYTE + CELLS)
 
 
 class Room(Enum):
@@ -290,7 +290,8 @@ class UpstreamPool:
             for one in upstreams:
                 one.counters.flush()
             rows = [one.cells[_FIRST_BYTES].tolist() for one in upstreams]
-            first_bytes = [sum(column, 0) for column in zip(*rows, strict=True)]
+            cells = [sum(column, 0) for column in zip(*rows, strict=True)]
+            first_bytes = upstreams[0].counters.edges.ascending(cells) if upstreams else []
             ages = [now_ns - since for since in queue.waiting.values()]
             inflight = sum((one.inflight for one in upstreams), 0)
             queue.patience.learn(now_ns, self.retry_budget.requests, first_bytes, ages, inflight)

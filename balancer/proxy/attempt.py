@@ -17,7 +17,6 @@ from balancer.telemetry.columns import (
     CODE_COLUMN,
     UPSTREAM_FIRST_BYTE,
     UPSTREAM_FIRST_BYTE_SUM,
-    bucket,
 )
 from balancer.upstreams.upstream import Upstream
 
@@ -131,7 +130,7 @@ class Attempt(ResponseReader):
         upstream.answered_ns = now
         upstream.counters.measure(
             CODE_COLUMN[status],
-            UPSTREAM_FIRST_BYTE + bucket(first_byte),
+            UPSTREAM_FIRST_BYTE,
             UPSTREAM_FIRST_BYTE_SUM,
             first_byte,
         )

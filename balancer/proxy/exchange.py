@@ -45,9 +45,7 @@ from balancer.telemetry.columns import (
     ROUTE_BROKEN_OFF,
     ROUTE_DURATION,
     ROUTE_DURATION_SUM,
-    ROUTE_ENDED,
     UPSTREAM_LEFT,
-    bucket,
 )
 from balancer.upstreams.upstream import Upstream
 
@@ -258,7 +256,8 @@ class Exchange(ExchangeState):
         if self.response_begun:
             self._count_first_byte(now)
         else:
-            self.side.counters.count(ROUTE_ENDED + bucket(now - self.started_ns))
+            counters = self.side.counters
+            counters.count(ROUTE_BEGAN + counters.edges.cell(now - self.started_ns), -1)
         self._end(now)
 
     def client_failed(self, failure: Failure, detail: str) -> None:
@@ -500,10 +499,11 @@ class Exchange(ExchangeState):
         started = self.started_ns
         if self.first_byte_ns < started:  # that of an earlier exchange: the client side crashed in `respond`
             return
-        began, ended = bucket(self.first_byte_ns - started), bucket(now - started)
+        edges = self.side.counters.edges
+        began, ended = edges.cell(self.first_byte_ns - started), edges.cell(now - started)
         if began != ended:
             self.side.counters.count(ROUTE_BEGAN + began)
-            self.side.counters.count(ROUTE_ENDED + ended)
+            self.side.counters.count(ROUTE_BEGAN + ended, -1)
 
     def _end(self, now: int) -> None:
         """Count and log. After this the exchange may be started again."""
@@ -525,7 +525,7 @@ class Exchange(ExchangeState):
         counters.response_bytes += self.response_bytes
         counters.measure(
             METHOD_COLUMN.get(head.method, METHOD_OTHER) + CODE_COLUMN[self.status],
-            ROUTE_DURATION + bucket(duration),
+            ROUTE_DURATION,
             ROUTE_DURATION_SUM,
             duration,
         )

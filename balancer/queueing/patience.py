@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from balancer.telemetry.columns import BUCKET_BOUNDS_NS
+from balancer.edges import STANDARD, Edges
 
 _OCTAVES: Final = 64  # of nanoseconds: enough for any age
 _WINDOW_NS: Final = 500_000_000
@@ -29,10 +29,11 @@ class Patience:
     Evidence fades by half in 30 s. If too little is left, the age is unknown again.
     """
 
-    __slots__ = ("_evidence", "_learned_ns", "_left", "_left_sum", "_requests", "_since_ns", "_stayed",
-                 "_totals", "_waiting")  # fmt: skip
+    __slots__ = ("_edges", "_evidence", "_learned_ns", "_left", "_left_sum", "_requests", "_since_ns",
+                 "_stayed", "_totals", "_waiting")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, edges: Edges = STANDARD) -> None:
+        self._edges = edges
         # of this window, by octave of the age
         self._since_ns = 0
         self._stayed = [0] * _OCTAVES
@@ -63,11 +64,11 @@ class Patience:
         """Evaluate the time since the last call.
 
         `requests`: the pool's requests so far; `first_bytes`: their times to the first byte, as a histogram
-        over BUCKETS. `ages` (ns) of those waiting now, and the number of `others` waiting, of unknown age.
+        by bucket. `ages` (ns) of those waiting now, and the number of `others` waiting, of unknown age.
         """
         left = sum(self._left, 0)
         if left and left >= _NOTABLE * (requests - self._requests):
-            for bound, total, before in zip(BUCKET_BOUNDS_NS, first_bytes, self._totals, strict=False):
+            for bound, total, before in zip(self._edges.ns, first_bytes, self._totals, strict=False):
                 self._stayed[bound.bit_length()] += max(0, total - before)  # lower if an upstream was removed
             self._keep(now_ns)
             self._waiting = [0] * _OCTAVES

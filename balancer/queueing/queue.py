@@ -7,7 +7,6 @@ does not serve the queue directly: it belongs to another exchange, which has to 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
 import asyncio
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -15,6 +14,7 @@ from math import ceil
 from typing import Final, Protocol
 
 from balancer.clock import Clock
+from balancer.edges import STANDARD, Edges
 from balancer.errors import QUEUE_FULL, QUEUE_TIMEOUT, QUEUE_WOULD_TIME_OUT, Failure
 from balancer.http.responses import LONGEST_RETRY_AFTER
 from balancer.lateness import look_first
@@ -22,7 +22,6 @@ from balancer.queueing.fair_order import FairOrder
 from balancer.queueing.patience import Patience
 from balancer.queueing.throughput import Throughput
 from balancer.telemetry.columns import (
-    BUCKET_BOUNDS_NS,
     POOL_QUEUE_LENGTH,
     POOL_QUEUE_REJECTED,
     POOL_QUEUE_WAIT,
@@ -85,7 +84,7 @@ class SlotQueue:
     """
 
     __slots__ = ("_armed", "_busy_since_ns", "_cells", "_clock", "_considered_ns", "_deadline_ns",
-                 "_everybody", "_fair", "_gives_way", "_in_vain", "_loop", "_newest_first",
+                 "_edges", "_everybody", "_fair", "_gives_way", "_in_vain", "_loop", "_newest_first",
                  "_old_in_turn", "_room", "_size", "_spread", "_throughput", "_timeout_ns",
                  "_woken", "has_slot", "patience", "waiting")  # fmt: skip
 
@@ -97,13 +96,16 @@ class SlotQueue:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         cells: memoryview[int],
+        edges: Edges = STANDARD,
     ) -> None:
-        """At most `size` requests wait, each for at most `timeout` seconds. `cells` is the pool's row."""
+        """At most `size` requests wait, each for at most `timeout` seconds. `cells` is the pool's row, whose
+        histogram is over `edges`."""
         self.waiting: OrderedDict[Waiter, int] = OrderedDict()  # since when, in ns
         self._fair: FairOrder[Waiter] = FairOrder()  # the same, except `_gives_way`
         self._gives_way: dict[Waiter, None] = {}  # refused in the loop's next turn: they may rejoin then
         self.has_slot: Callable[[], bool] = _always  # set by the pool
-        self.patience = Patience()
+        self.patience = Patience(edges)
+        self._edges = edges
         self._size = size
         self._timeout_ns = round(timeout * 1e9)
         self._loop = loop
@@ -186,7 +188,7 @@ class SlotQueue:
         cells[POOL_QUEUE_LENGTH] = len(waiting)
         if served_ns >= 0:
             waited = served_ns - since
-            cells[POOL_QUEUE_WAIT + bisect_left(BUCKET_BOUNDS_NS, waited)] += 1
+            cells[POOL_QUEUE_WAIT + self._edges.cell(waited)] += 1
             cells[POOL_QUEUE_WAIT_SUM] += waited
             self._throughput.served += 1
             self.patience.stayed(waited)

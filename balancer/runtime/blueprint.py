@@ -5,16 +5,22 @@ Pure, so that a reload can compare two results.
 
 from collections.abc import Mapping
 
+from balancer.config.catalogue import variable
+from balancer.config.durations import format_duration
 from balancer.config.listener import ListenerSettings
 from balancer.config.own_cookies import sticky_cookie
 from balancer.config.pool import PoolLimits, PoolSettings, PoolTimeouts
 from balancer.config.settings import LimitSettings, Settings, TimeoutSettings
+from balancer.config.slo_bounds import BUCKETS, bounds
 from balancer.config.tls_files import NO_TLS, TlsFiles
 from balancer.config.upstream_spec import DEFAULT
 from balancer.config.upstream_tls_files import NO_FILES, UpstreamTlsFiles
+from balancer.edges import CELLS, MOST_OWN, with_own
+from balancer.edges import DEFAULT as DEFAULT_BOUNDS
 from balancer.errors import SettingsError
 from balancer.runtime import member_specs
 from balancer.runtime.route_specs import route_specs, timeout_ns
+from balancer.runtime.slo_specs import slo_specs
 from balancer.runtime.tls_spec import tls_spec, upstream_tls_spec
 from balancer.spec.instance import (
     CheckSpec,
@@ -49,10 +55,12 @@ def instance_spec(
     max_connections: int,
     tls: TlsFiles = NO_TLS,
     upstream_tls: Mapping[str, UpstreamTlsFiles] | None = None,
+    counted: tuple[float, ...] = DEFAULT_BOUNDS,
 ) -> InstanceSpec:
     """The spec of these settings. `via` is the instance's name in Via, "" for no Via; `max_connections` is
     what the open-file limit allows, for all workers together; `tls` and, by pool, `upstream_tls` are the
-    certificates that were read. Raises SettingsError for a file of a route that cannot be read."""
+    certificates that were read. `counted` are the bounds of histograms that a running instance has. Raises
+    SettingsError for a file of a route that cannot be read, and if there is no room for more bounds."""
     pools: list[tuple[str, PoolSettings, PoolTimeouts, PoolLimits]] = [
         (name, pool, pool.timeouts, pool.limits) for name, pool in settings.pools.items()
     ]
@@ -63,6 +71,7 @@ def instance_spec(
         name: _pool(name, pool, timeouts, limits, settings, files.get(name, NO_FILES))
         for name, pool, timeouts, limits in pools
     }
+    routes = route_specs(settings, specs)
     return InstanceSpec(
         worker=WorkerSpec(
             workers=settings.workers,
@@ -75,12 +84,29 @@ def instance_spec(
             via=via,
             drain=settings.timeouts.drain,
             listener=_listener(settings, settings.timeouts, settings.limits, max_connections),
-            routes=route_specs(settings, specs),
+            routes=routes,
             pools=tuple(specs.values()),
             tls=tls_spec(settings.tls, tls),
+            edges=_edges(settings, counted),
         ),
         pools=tuple(_supervised(specs[name], pool, limits) for name, pool, _, limits in pools),
+        slos=tuple(slo_specs(settings, routes)),
+        buckets=settings.metrics.buckets,
     )
+
+
+def _edges(settings: Settings, counted: tuple[float, ...]) -> tuple[float, ...]:
+    edges = with_own(counted, bounds(settings))
+    if len(edges) >= CELLS:
+        new = ", ".join(map(format_duration, edges[len(counted) :]))
+        raise SettingsError(
+            [
+                f"{variable(BUCKETS)}: since its start the instance has counted so many bounds besides "
+                f"the default ones that there is no room for {new} (at most {MOST_OWN}): run balancer "
+                "replace, which takes up settings too, or start it anew"
+            ]
+        )
+    return edges
 
 
 def _listener(

@@ -23,6 +23,7 @@ from balancer.clients.untrusted import UntrustedPeers
 from balancer.clock import Clock
 from balancer.connections.connector import Connector
 from balancer.counters import Batch
+from balancer.edges import Edges
 from balancer.http.cookies import cookie_attributes
 from balancer.http.fields import REQUEST_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding
@@ -69,6 +70,7 @@ class _Place:
     report: Callable[[Exception], None]
     slot: int
     workers: int
+    edges: Edges
     cells: Callable[[int], memoryview[int]]
     remote_rows: Callable[[int], list[memoryview[int]]]
 
@@ -101,11 +103,12 @@ def build_data_plane(
         report=report,
         slot=start.slot,
         workers=spec.workers,
+        edges=Edges(spec.edges),
         cells=page.row,
         remote_rows=others.rows,
     )
     limits = replaced(listener.limits, max_connections=place.part(listener.limits.max_connections, 0))
-    batch = Batch()
+    batch = Batch(place.edges)
     connector = _connector(listener, place)
     membership = Membership(connector, place.cells, place.part, batch, others)
     pools = {pool.name: _pool(pool, row, place) for pool, row in zip(spec.pools, rows.pools, strict=True)}
@@ -217,7 +220,14 @@ def _queue(spec: PoolSpec, row: int, place: _Place) -> SlotQueue | None:
     size = 0 if spec.queue is None else place.part(spec.queue.size, row)
     if spec.queue is None or not size:
         return None
-    return SlotQueue(size, spec.queue.timeout, loop=place.loop, clock=place.clock, cells=place.cells(row))
+    return SlotQueue(
+        size,
+        spec.queue.timeout,
+        loop=place.loop,
+        clock=place.clock,
+        cells=place.cells(row),
+        edges=place.edges,
+    )
 
 
 def _affinity(spec: PoolSpec, sticky: StickySpec, cells: memoryview[int], place: _Place) -> Affinity:

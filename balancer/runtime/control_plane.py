@@ -31,9 +31,11 @@ from balancer.runtime.overload import OverloadWatch
 from balancer.runtime.places import Places, pool_state, pool_states, route_rows, side_pools
 from balancer.runtime.plan import Plan
 from balancer.runtime.readonly import ReadonlyRoutes
-from balancer.runtime.route_counts import RouteCounts, tally
+from balancer.runtime.route_counts import RouteCounts
+from balancer.runtime.slos import Slos
 from balancer.runtime.splits import Splits
 from balancer.runtime.states import UpstreamState
+from balancer.runtime.tally import Tally, tally
 from balancer.spec.instance import CheckSpec, SupervisedPool
 from balancer.spec.tls import ChallengeSpec
 from balancer.spec.worker import PoolSpec, WorkerSpec
@@ -70,6 +72,7 @@ class ControlPlane:
         self._around = around
         self._admin = admin
         ledger, clock, log, loop = around.ledger, around.clock, around.log, around.loop
+        self.slos = Slos(spec, ledger)
         self.fleet = Fleet(
             pool_states(spec, ledger),
             ledger=ledger,
@@ -84,7 +87,8 @@ class ControlPlane:
             spec.worker.routes,
             note=partial(self.fleet.note, "split"),
             broadcast=around.broadcast,
-            tally=lambda route, pool: tally(ledger.total(Kind.ROUTE, ledger.row(Kind.ROUTE, route, pool))),
+            tally=self._tally,
+            slo_of=self.slos.of,
             clock=clock,
             log=log,
         )
@@ -111,6 +115,7 @@ class ControlPlane:
             open_probe=self._probes,
             loop=loop,
         )
+        self.checks.count_over(ledger.edges)
         self._checked = CheckedFleet(self.checks, _checks(spec.pools))
         self.outliers = Outliers(
             self.fleet,
@@ -129,6 +134,10 @@ class ControlPlane:
         self.operator = Operator(self.fleet, self.splits, self.readonly, clock)
         self.overload = OverloadWatch(self.fleet, ledger, clock)
         self.routes = RouteCounts(spec.worker.routes, self.splits, self.readonly, self.fleet, ledger)
+
+    def _tally(self, route: str, pool: str) -> Tally:
+        ledger = self._around.ledger
+        return tally(ledger.total(Kind.ROUTE, ledger.row(Kind.ROUTE, route, pool)), ledger.edges)
 
     def places(self, spec: WorkerSpec | None = None) -> Places:
         """For the `start` messages of workers, by the present settings or, before they are in force, by
@@ -238,6 +247,8 @@ class ControlPlane:
         present = [one for one in self.fleet.upstreams() if one.pool in specs]
         self._checked.settle(_checks(spec.pools), present)
         self._settle_routes(before, holders)
+        self.slos.settle(spec)
+        self.checks.count_over(self._around.ledger.edges)
 
     def _settle_members(self, spec: PoolSpec, was: SupervisedPool, now: SupervisedPool) -> None:
         """The members of an entry that is gone leave, those of one that is only looked up otherwise stay."""

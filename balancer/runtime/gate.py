@@ -10,68 +10,27 @@ WATCHING  HOLD has passed without a breach -> HELD
 import math
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import TypeAlias
 
-from balancer.telemetry.columns import BUCKETS
+from balancer.runtime.promise import in_words, judged
+from balancer.runtime.tally import LEAST, Tally, exceeds
+from balancer.spec.slo import SloSpec
 
 LOOK = 0.5  # seconds between two samples
-# Requests that both sides must have had for a verdict; in the window, which is the last WINDOW seconds or, if
-# these had too few, as far back as needed. With 100 requests a share of errors is known to about a percent.
-LEAST = 100
+# Both sides must have had LEAST requests for a verdict; in the window, which is the last WINDOW seconds or,
+# if these had too few, as far back as needed.
 WINDOW = 5.0
 MOST_HOLD = 7 * 24 * 3600.0  # seconds
 MOST_SAMPLES = 1000  # kept while there are too few requests; then the oldest but the first are forgotten
-# A share is in breach only if there are so many more errors than the other side's share would have made:
-# one error in 100 requests is one percent.
-LEAST_EXCESS = 3
 
 _CONDITION = re.compile(
     r"(errors|p50|p95|p99)\s*>\s*(\+)?([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*(%|x|ms|s)", re.ASCII
 )
 _EXAMPLE = "errors>+0.5%,p95>1.3x"
-
-
-class Tally(NamedTuple):
-    """Counts of one side so far: requests, errors (5xx, and responses that broke off), and times to the first
-    byte by bucket."""
-
-    requests: int
-    errors: int
-    buckets: tuple[int, ...]
-
-    def since(self, before: "Tally") -> "Tally":
-        """What came after `before`."""
-        pairs = zip(self.buckets, before.buckets, strict=True)
-        return Tally(
-            self.requests - before.requests, self.errors - before.errors, tuple(a - b for a, b in pairs)
-        )
-
-    @classmethod
-    def of(cls, tallies: Sequence["Tally"]) -> "Tally":
-        """All of these together."""
-        columns = zip(*(one.buckets for one in tallies), strict=True)
-        return cls(
-            sum(one.requests for one in tallies),
-            sum(one.errors for one in tallies),
-            tuple(sum(column) for column in columns),
-        )
-
-    def share(self) -> float:
-        """The share of errors."""
-        return self.errors / self.requests if self.requests else 0.0
-
-    def quantile(self, share: float) -> float:
-        """Seconds in which this share of the responses began, interpolated within a bucket."""
-        rank, seen, low = share * sum(self.buckets), 0, 0.0
-        for high, count in zip((*BUCKETS, BUCKETS[-1] * 2), self.buckets, strict=True):
-            if count and seen + count >= rank:
-                return low + (high - low) * (rank - seen) / count
-            seen += count
-            low = high
-        return low
+SLO = "slo"
 
 
 class Verdict(Enum):
@@ -80,6 +39,15 @@ class Verdict(Enum):
     WATCHING = auto()
     HELD = auto()
     BREACHED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a gate compares: the sides that it watches, each and together, and the others."""
+
+    sides: Mapping[str, Tally]
+    watched: Tally
+    others: Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +61,12 @@ class Condition:
     is_relative: bool  # to the other sides
     limit: float  # a share, a factor, or seconds
 
-    def breach(self, watched: Tally, others: Tally) -> str:
+    def breach(self, window: Window) -> str:
         """What is in breach, in words; "" for nothing."""
+        watched, others = window.watched, window.others
         if self.figure == "errors":
             share, base = watched.share(), others.share() if self.is_relative else 0.0
-            excess = watched.errors - (base + self.limit) * watched.requests
-            if share - base <= self.limit or excess < LEAST_EXCESS:
+            if share - base <= self.limit or not exceeds(watched.errors, base + self.limit, watched.requests):
                 return ""
             return f"{share:.1%} of its requests failed, {others.share():.1%} of the others"
         quantile = int(self.figure[1:]) / 100
@@ -108,13 +76,37 @@ class Condition:
         return f"its {self.figure} is {took * 1000:.3g} ms, that of the others {base * 1000:.3g} ms"
 
 
-def parse_conditions(text: str) -> list[Condition]:
-    """`errors>+0.5%,p95>1.3x`. Raises ValueError with the end of a sentence."""
-    conditions = []
+SloOf: TypeAlias = Callable[[str], SloSpec | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """`slo`: a watched side does not keep what `slo_of` says is promised for its requests."""
+
+    slo_of: SloOf = field(compare=False, repr=False)
+    text: str = SLO
+
+    def breach(self, window: Window) -> str:
+        """What is in breach, in words; "" for nothing."""
+        missed = []
+        for side, tally in window.sides.items():
+            slo = self.slo_of(side)
+            if slo is not None and (words := in_words(judged(slo, tally))):
+                missed.append(f"{side}: {words}")
+        return "; ".join(missed)
+
+
+def parse_conditions(text: str, slo_of: SloOf = lambda side: None) -> list[Condition | Promised]:
+    """`errors>+0.5%,p95>1.3x`, or `slo`, which is what `slo_of` says of a side. Raises ValueError with the
+    end of a sentence."""
+    conditions: list[Condition | Promised] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
+        if part == SLO:
+            conditions.append(Promised(slo_of))
+            continue
         match = _CONDITION.fullmatch(part)
         if match is None:
-            raise ValueError(f"has a condition that is not known ({part}); write {_EXAMPLE}")
+            raise ValueError(f"has a condition that is not known ({part}); write {_EXAMPLE}, or {SLO}")
         figure, plus, number, unit = match.groups()
         is_share = unit == "%"
         if is_share != (figure == "errors") or (plus and not is_share):
@@ -130,7 +122,9 @@ class Gate:
     """Watches the sides in `watched` for `hold` seconds, of which only those count that have had requests of
     these and of the others within the last WINDOW."""
 
-    def __init__(self, watched: frozenset[str], conditions: Sequence[Condition], hold: float) -> None:
+    def __init__(
+        self, watched: frozenset[str], conditions: Sequence[Condition | Promised], hold: float
+    ) -> None:
         self.watched = watched
         self.conditions = conditions
         self.hold = hold
@@ -158,8 +152,9 @@ class Gate:
             return Verdict.WATCHING, ""
         if not self.waiting:
             self.passed += now - before
+        window = Window(self._each(first, tallies), watched, others)
         for condition in self.conditions:
-            if why := condition.breach(watched, others):
+            if why := condition.breach(window):
                 return Verdict.BREACHED, f"{condition.text}: {why}"
         return (Verdict.HELD if self.passed >= self.hold else Verdict.WATCHING), ""
 
@@ -186,6 +181,9 @@ class Gate:
                 break
             samples.popleft()
         return samples[0][1]
+
+    def _each(self, first: Mapping[str, Tally], tallies: Mapping[str, Tally]) -> dict[str, Tally]:
+        return {name: tallies[name].since(first[name]) for name in tallies if name in self.watched}
 
     def _since(self, first: Mapping[str, Tally], tallies: Mapping[str, Tally], watched: bool) -> Tally:
         chosen = [name for name in tallies if (name in self.watched) is watched]

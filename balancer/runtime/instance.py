@@ -32,6 +32,7 @@ from balancer.admin.view import (
 from balancer.clock import Clock
 from balancer.config.address import join_host_port
 from balancer.config.exported import Exported
+from balancer.edges import Edges
 from balancer.health.durations import Durations
 from balancer.health.result import CheckResult
 from balancer.messages import FailureRecord
@@ -39,9 +40,11 @@ from balancer.runtime.additions import register
 from balancer.runtime.fleet import Fleet
 from balancer.runtime.operator import Operator
 from balancer.runtime.route_counts import RouteCounts
+from balancer.runtime.slos import Slos
 from balancer.runtime.states import Overloaded, PoolState, UpstreamState
 from balancer.spec.part import encode_plain, replaced
 from balancer.telemetry import columns as c
+from balancer.telemetry.buckets import Buckets
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Labels, Ledger
@@ -155,6 +158,7 @@ class Instance:
         replace: Replace | None = None,
         is_replacing: Callable[[], bool] = lambda: False,
         keeps: Callable[[], bool] = lambda: False,
+        slos: Slos | None = None,
         log_dropped: Callable[[], int],
         clock: Clock,
     ) -> None:
@@ -176,9 +180,10 @@ class Instance:
         self._workers = workers
         self._checks = checks
         self._outliers = outliers
+        self._slos = slos
         self._log_dropped = log_dropped
         self._failures: deque[FailureRecord] = deque(maxlen=FAILURES_KEPT)
-        self._scrape = Scrape(lambda: partial(self._render, self.sample()))
+        self._scrape = Scrape(lambda: partial(self._render, self.sample(), self._buckets()))
 
     # --- the supervisor's calls
 
@@ -200,6 +205,11 @@ class Instance:
     def config(self) -> Exported:
         """The effective settings; their YAML includes the operator's changes."""
         return self.operator.exported(self._config)
+
+    @property
+    def bounds(self) -> Sequence[float]:
+        """Those of the buckets of all histograms, in seconds."""
+        return self._ledger.edges.bounds
 
     @property
     def revision(self) -> int:
@@ -280,7 +290,7 @@ class Instance:
 
     async def routes(self) -> list[RouteView]:
         """All routes with the counts of their sides."""
-        return await asyncio.to_thread(self._routes.counted, self._routes.now())
+        return await asyncio.to_thread(self._routes.counted, self._routes.now(), self._ledger.edges)
 
     def split(self, route: str, weights: Mapping[str, int], gate: GateWish | None, by: str) -> None:
         """Divide a route's requests otherwise."""
@@ -304,7 +314,7 @@ class Instance:
     async def pools(self) -> list[PoolView]:
         """All pools with their upstreams."""
         pools = [self._pool(pool) for pool in self._fleet.pools.values()]
-        return await asyncio.to_thread(self._with_counts, pools)
+        return await asyncio.to_thread(self._with_counts, pools, self._ledger.edges)
 
     def names(self) -> Mapping[str, Collection[str]]:
         """The ids of the upstreams of each pool."""
@@ -314,7 +324,7 @@ class Instance:
         """One upstream. Its sums are as cheap as those for one check, so they need no thread."""
         state = self._fleet.pools[pool].upstreams[upstream]
         totals: dict[Labels, list[int]] = {(pool, upstream): self._ledger.total(Kind.UPSTREAM, state.row)}
-        return _counted(pool, self._upstream(state), totals)
+        return _counted(pool, self._upstream(state), totals, self._ledger.edges)
 
     async def scrape(self) -> bytes:
         """The metrics."""
@@ -366,15 +376,19 @@ class Instance:
         reloads = None if self._reloads is None else self._reloads.sample()
         return FleetSample(pools, upstreams, certificates, acme, reloads)
 
-    def _render(self, fleet: FleetSample) -> bytes:
+    def _buckets(self) -> Buckets:
+        return Buckets() if self._slos is None else self._slos.buckets()
+
+    def _render(self, fleet: FleetSample, buckets: Buckets) -> bytes:
         # Loaded by `runtime.admin`, after the workers: prometheus_client takes 40 ms.
-        from balancer.telemetry import fleet_metrics, segment_metrics
+        from balancer.telemetry import fleet_metrics, segment_metrics, slo_metrics
         from balancer.telemetry.metrics import render
 
         return render(
             chain(
-                segment_metrics.families(self._ledger, self._log_dropped()),
-                fleet_metrics.families(fleet, self._workers.samples(), __version__, build.kind()),
+                segment_metrics.families(self._ledger, self._log_dropped(), buckets),
+                slo_metrics.families(() if self._slos is None else self._slos.samples()),
+                fleet_metrics.families(fleet, self._workers.samples(), __version__, build.kind(), buckets),
             )
         )
 
@@ -422,7 +436,7 @@ class Instance:
             return ""
         return moment(self._clock.wall() + (upstream.expires_ns - self._clock.monotonic_ns()) / 1e9)
 
-    def _with_counts(self, pools: list[PoolView]) -> list[PoolView]:
+    def _with_counts(self, pools: list[PoolView], edges: Edges) -> list[PoolView]:
         totals = dict(self._ledger.totals(Kind.UPSTREAM))
         lines = {name: cells for (name,), cells in self._ledger.totals(Kind.POOL)}
         return [
@@ -431,7 +445,7 @@ class Instance:
                 queue_length=lines[pool.name][c.POOL_QUEUE_LENGTH],
                 queue_rejected=_rejected(lines[pool.name]),
                 queue_abandoned=lines[pool.name][c.POOL_QUEUE_ABANDONED],
-                upstreams=[_counted(pool.name, one, totals) for one in pool.upstreams],
+                upstreams=[_counted(pool.name, one, totals, edges) for one in pool.upstreams],
             )
             for pool in pools
         ]
@@ -441,10 +455,10 @@ def _rejected(cells: Sequence[int]) -> dict[str, int]:
     return dict(zip(c.QUEUE_REJECTIONS, cells[c.POOL_QUEUE_REJECTED :], strict=False))
 
 
-def _counted(pool: str, view: UpstreamView, totals: Mapping[Labels, list[int]]) -> UpstreamView:
+def _counted(pool: str, view: UpstreamView, totals: Mapping[Labels, list[int]], edges: Edges) -> UpstreamView:
     cells = totals.get((pool, view.id))
     if cells is None:  # removed a moment ago
-        return view
+        return replace(view, first_byte_buckets=[0] * edges.width)
     counts = cells[: len(c.CODES)]
     dials = cells[c.UPSTREAM_CONNECT_FAILURES :]
     return replace(
@@ -457,7 +471,7 @@ def _counted(pool: str, view: UpstreamView, totals: Mapping[Labels, list[int]]) 
         connect_failures={
             reason: count for reason, count in zip(c.CONNECT_FAILURE_REASONS, dials, strict=True) if count
         },
-        first_byte_buckets=cells[c.UPSTREAM_FIRST_BYTE : c.UPSTREAM_FIRST_BYTE + c.HISTOGRAM_CELLS],
+        first_byte_buckets=edges.ascending(cells[c.UPSTREAM_FIRST_BYTE :]),
         first_byte_sum=cells[c.UPSTREAM_FIRST_BYTE_SUM] / 1e9,
     )
 

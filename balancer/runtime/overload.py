@@ -50,9 +50,10 @@ class OverloadWatch:
     def _ends(self, pool: PoolState) -> Ends:
         served, left = 0, self._ledger.part(pool.row, c.POOL_QUEUE_ABANDONED, c.POOL_QUEUE_ABANDONED + 1)[0]
         for one in pool.upstreams.values():
-            cells = self._ledger.part(one.row, c.UPSTREAM_FIRST_BYTE, c.UPSTREAM_LEFT + 1)
-            served += sum(cells[: c.HISTOGRAM_CELLS])
-            left += cells[-1]
+            end = c.UPSTREAM_FIRST_BYTE + c.HISTOGRAM_CELLS
+            cells = self._ledger.part(one.row, c.UPSTREAM_LEFT, end)
+            left += cells[0]
+            served += sum(cells[c.UPSTREAM_FIRST_BYTE - c.UPSTREAM_LEFT :])
         return Ends(served, left)
 
     def _described(self, pool: PoolState, figures: Figures, waiting: int) -> str:

@@ -10,6 +10,7 @@ from balancer.config.settings import Settings
 from balancer.config.token import read_token
 from balancer.config.upstream_spec import DEFAULT
 from balancer.discovery import own_sources
+from balancer.edges import DEFAULT as DEFAULT_BOUNDS
 from balancer.errors import OperatorError, SettingsError
 from balancer.policies import registry
 from balancer.runtime.blueprint import instance_spec
@@ -33,24 +34,28 @@ def read(environ: Mapping[str, str], config_file: str | None) -> Plan | Refused:
 
 
 def read_again(
-    environ: Mapping[str, str], config_file: str | None, text: str | None, before: bytes
+    environ: Mapping[str, str],
+    config_file: str | None,
+    text: str | None,
+    before: bytes,
+    counted: tuple[float, ...],
 ) -> Reread | Refused:
     """As `read`, with what differs from the settings `before`, which are `Plan.models`. `text` is that of a
-    settings file to read instead."""
+    settings file to read instead; `counted` as for `instance_spec`."""
     try:
         loaded = load_with_origins(environ, config_file, registry, own_sources, text)
-        new = plan(loaded, hard_limit())
+        new = plan(loaded, hard_limit(), counted)
     except SettingsError as error:
         return Refused(tuple(error.problems))
     except OperatorError as error:
         return Refused((str(error),))
     old: Settings = pickle.loads(before)  # written by `plan`, and kept by the supervisor
-    found = tuple(changes(old, loaded.settings, partial(_spec_of, loaded)))
+    found = tuple(changes(old, loaded.settings, partial(_spec_of, loaded, counted)))
     in_force = loaded.settings.model_copy(update={name: getattr(old, name) for name in RESTART})
     return Reread(plan=replaced(new, models=pickle.dumps(in_force)), changes=found)
 
 
-def _spec_of(loaded: Loaded, settings: Settings) -> InstanceSpec:
+def _spec_of(loaded: Loaded, counted: tuple[float, ...], settings: Settings) -> InstanceSpec:
     """The spec of settings, as far as it does not depend on files and on this machine."""
     return instance_spec(
         settings,
@@ -58,6 +63,7 @@ def _spec_of(loaded: Loaded, settings: Settings) -> InstanceSpec:
         max_connections=settings.limits.max_connections,
         tls=loaded.tls,
         upstream_tls=loaded.upstream_tls,
+        counted=counted,
     )
 
 
@@ -70,8 +76,9 @@ def _watched(loaded: Loaded) -> tuple[str, ...]:
     return tuple(name for name in named if name)
 
 
-def plan(loaded: Loaded, open_files: int) -> Plan:
-    """The plan for these settings and a limit of `open_files`. Raises OperatorError."""
+def plan(loaded: Loaded, open_files: int, counted: tuple[float, ...] = DEFAULT_BOUNDS) -> Plan:
+    """The plan for these settings and a limit of `open_files`; `counted` as for `instance_spec`. Raises
+    OperatorError."""
     settings = loaded.settings
     notices = [Notice("warning", warning) for warning in loaded.warnings]
     wanted = settings.limits.max_connections
@@ -99,6 +106,7 @@ def plan(loaded: Loaded, open_files: int) -> Plan:
             max_connections=affordable,
             tls=loaded.tls,
             upstream_tls=loaded.upstream_tls,
+            counted=counted,
         ),
         listen=settings.listen,
         admin_listen=settings.admin_listen,

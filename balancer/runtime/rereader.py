@@ -19,12 +19,14 @@ _MODULE = "balancer.runtime.rereading"
 
 class Question(Part, frozen=True, kw_only=True):
     """`config_file` is that of the command line, `text` a settings file's to read instead, `before` the
-    present `Plan.models`, which only the same `version` can read."""
+    present `Plan.models`, which only the same `version` can read, `counted` the bounds of histograms that the
+    instance has."""
 
     config_file: str | None
     text: str | None
     before: bytes
     version: str
+    counted: tuple[float, ...]
 
 
 class Rereader:
@@ -37,7 +39,11 @@ class Rereader:
         """The settings as they are now, compared with the present ones. Raises StartupError if the process
         fails."""
         question = Question(
-            config_file=self._config_file, text=text, before=present.models, version=__version__
+            config_file=self._config_file,
+            text=text,
+            before=present.models,
+            version=__version__,
+            counted=present.instance.worker.edges,
         )
         try:
             process = await asyncio.create_subprocess_exec(

@@ -18,7 +18,7 @@ def main() -> None:
     asked = decode_question(sys.stdin.buffer.read())
     answer: Reread | Refused
     if asked.version == __version__:
-        answer = read_again(os.environ, asked.config_file, asked.text, asked.before)
+        answer = read_again(os.environ, asked.config_file, asked.text, asked.before, asked.counted)
     else:
         installed = f"balancer {__version__} is installed, and {asked.version} is running"
         answer = Refused((f"{installed}: run balancer replace, which takes up settings too",))

@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from balancer.admin.view import RouteView, SideView
+from balancer.edges import Edges
 from balancer.runtime.fleet import Fleet
-from balancer.runtime.gate import Tally
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
+from balancer.runtime.tally import DURATIONS, codes_of, first_bytes
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
-
-_DURATIONS = slice(c.ROUTE_DURATION, c.ROUTE_DURATION + c.HISTOGRAM_CELLS)
-_BEGAN = slice(c.ROUTE_BEGAN, c.ROUTE_BEGAN + c.HISTOGRAM_CELLS)
-_ENDED = slice(c.ROUTE_ENDED, c.ROUTE_ENDED + c.HISTOGRAM_CELLS)
 
 _State: TypeAlias = tuple[
     str, int, int
@@ -63,14 +60,14 @@ class RouteCounts:
         weights = self.splits.weights(route.name)
         return 1 if weights is None else weights[pool]
 
-    def counted(self, routes: list[_Routes]) -> list[RouteView]:
-        """What `now` has returned, with counts."""
+    def counted(self, routes: list[_Routes], edges: Edges) -> list[RouteView]:
+        """What `now` has returned, with counts, by bucket of `edges`."""
         rows = dict(self._ledger.totals(Kind.ROUTE))
         return [
             RouteView(
                 name,
                 is_split,
-                [_side(one, rows[name, one[0]]) for one in sides if (name, one[0]) in rows],
+                [_side(one, rows[name, one[0]], edges) for one in sides if (name, one[0]) in rows],
                 self.splits.gate(name),
                 self.splits.last_gate(name),
                 self.readonly.left(name),
@@ -79,30 +76,9 @@ class RouteCounts:
         ]
 
 
-def tally(cells: Sequence[int]) -> Tally:
-    """What the row of a side says, for a gate."""
-    codes = _codes(cells)
-    errors = sum(count for code, count in codes.items() if code.startswith("5")) + cells[c.ROUTE_BROKEN_OFF]
-    return Tally(sum(codes.values()), errors, tuple(_first_bytes(cells)))
-
-
-def _codes(cells: Sequence[int]) -> dict[str, int]:
-    """Responses by status code, zeros left out."""
-    width = len(c.CODES)
-    by_method = [cells[at * width : (at + 1) * width] for at in range(len(c.METHODS))]
-    counts = [sum(column) for column in zip(*by_method, strict=True)]
-    return {code: count for code, count in zip(c.CODES, counts, strict=True) if count}
-
-
-def _first_bytes(cells: Sequence[int]) -> list[int]:
-    """Times to the first byte, by bucket. Never negative: a row may be read while a worker stores it."""
-    columns = zip(cells[_DURATIONS], cells[_BEGAN], cells[_ENDED], strict=True)
-    return [max(0, last + began - ended) for last, began, ended in columns]
-
-
-def _side(state: _State, cells: list[int]) -> SideView:
+def _side(state: _State, cells: list[int], edges: Edges) -> SideView:
     pool, weight, eligible = state
-    codes = _codes(cells)
+    codes = codes_of(cells)
     return SideView(
         pool=pool,
         weight=weight,
@@ -110,9 +86,9 @@ def _side(state: _State, cells: list[int]) -> SideView:
         requests=sum(codes.values()),
         codes=codes,
         broken_off=cells[c.ROUTE_BROKEN_OFF],
-        duration_buckets=cells[_DURATIONS],
+        duration_buckets=edges.ascending(cells[DURATIONS]),
         duration_sum=cells[c.ROUTE_DURATION_SUM] / 1e9,
-        first_byte_buckets=_first_bytes(cells),
+        first_byte_buckets=edges.ascending(first_bytes(cells)),
         retries=cells[c.ROUTE_RETRIES],
         eligible=eligible,
     )

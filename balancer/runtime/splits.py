@@ -7,12 +7,15 @@ at once.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from balancer.admin.view import GateEnd, GateView, GateWish, RefusedError, SplitChange, moment
 from balancer.clock import Clock
 from balancer.config.shares import MOST_WEIGHT, in_words
 from balancer.messages import SplitUpdate
-from balancer.runtime.gate import MOST_HOLD, Gate, Tally, Verdict, parse_conditions
+from balancer.runtime.gate import MOST_HOLD, SLO, Gate, SloOf, Verdict, parse_conditions
+from balancer.runtime.tally import Tally
+from balancer.spec.slo import SloSpec
 from balancer.spec.worker import RouteSpec
 
 
@@ -54,12 +57,14 @@ def _weights(spec: RouteSpec) -> dict[str, int]:
     return {side.pool: weight for side, weight in zip(spec.sides, spec.split.weights, strict=True)}
 
 
-def _gate(route: str, before: Mapping[str, int], after: Mapping[str, int], wish: GateWish) -> Gate:
+def _gate(
+    route: str, before: Mapping[str, int], after: Mapping[str, int], wish: GateWish, slo_of: SloOf
+) -> Gate:
     """Watches the sides whose share grows, or those that the change names if none does."""
     if not 0 < wish.hold <= MOST_HOLD:
         raise RefusedError(f"the time to hold is not above 0 and at most {MOST_HOLD:.0f} seconds (7 days)")
     try:
-        conditions = parse_conditions(wish.abort_if)
+        conditions = parse_conditions(wish.abort_if, slo_of)
     except ValueError as error:
         raise RefusedError(f"abort_if {wish.abort_if!r} {error}") from None
     was, will_be = sum(before.values()), sum(after.values())
@@ -68,6 +73,13 @@ def _gate(route: str, before: Mapping[str, int], after: Mapping[str, int], wish:
         raise RefusedError(
             f"route {route}: a change can be watched only if a side grows and another one still gets requests"
         )
+    if any(each.text == SLO for each in conditions):
+        for pool in sorted(grown):
+            if slo_of(pool) is None:
+                raise RefusedError(
+                    f"abort_if {wish.abort_if!r} asks for an SLO, and nothing is promised for requests of "
+                    f"route {route} at {pool}; set SLO__LATENCY of the pool, or slo of the route"
+                )
     return Gate(grown, conditions, wish.hold)
 
 
@@ -89,7 +101,7 @@ def _of_the_watch(wish: GateWish | None, back_to: Mapping[str, int], is_watched:
 
 class Splits:
     """`note(text)` records an event and returns its revision; `broadcast` reaches all workers;
-    `tally(route, pool)` counts a side."""
+    `tally(route, pool)` counts a side, and `slo_of(route, pool)` is what is promised there."""
 
     def __init__(
         self,
@@ -98,12 +110,14 @@ class Splits:
         note: Callable[[str], int],
         broadcast: Callable[[SplitUpdate], None],
         tally: Callable[[str, str], Tally],
+        slo_of: Callable[[str, str], SloSpec | None] = lambda route, pool: None,
         clock: Clock,
         log: logging.Logger,
     ) -> None:
         self._note = note
         self._broadcast = broadcast
         self._tally = tally
+        self._slo_of = slo_of
         self._clock = clock
         self._log = log
         self.taken_back: Callable[[], None] = lambda: None  # called when a breach has brought weights back
@@ -193,7 +207,7 @@ class Splits:
             raise RefusedError(f"route {route} would have no side with a weight above 0")
         before, is_watched = divided.weights, divided.gate is not None
         back_to = divided.back_to if is_watched else before
-        gate = None if wish is None else _gate(route, back_to, after, wish)
+        gate = None if wish is None else _gate(route, back_to, after, wish, partial(self._slo_of, route))
         if after == before and _is_same_watch(divided.gate, gate):
             return False
         if is_watched:

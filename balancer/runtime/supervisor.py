@@ -133,6 +133,7 @@ class Supervisor:
             operator=plane.operator,
             routes=plane.routes,
             ledger=ledger,
+            slos=plane.slos,
             workers=self._workers,
             checks=plane.checks,
             outliers=plane.outliers,

@@ -63,7 +63,11 @@ def diff(old: InstanceSpec, new: InstanceSpec) -> Diff:
             SettingChange(path=path, live=_LIVE.fullmatch(path) is not None)
             for path in _differing("worker", old.worker, new.worker)
         ),
-        *(SettingChange(path=path, live=True) for path in _differing("pools", old.pools, new.pools)),
+        *(
+            SettingChange(path=path, live=True)
+            for name in ("pools", "slos", "buckets")
+            for path in _differing(name, getattr(old, name), getattr(new, name))
+        ),
     ]
     return Diff(members=tuple(_members(old, new)), settings=tuple(settings))
 

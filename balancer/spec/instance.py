@@ -5,7 +5,9 @@ It is derived from the settings alone, so that a reload compares two values (`di
 
 from typing import TypeAlias
 
+from balancer.edges import DEFAULT
 from balancer.spec.part import Part
+from balancer.spec.slo import SloSpec
 from balancer.spec.worker import WorkerSpec
 
 
@@ -126,7 +128,10 @@ class SupervisedPool(Part, frozen=True, kw_only=True):
 
 
 class InstanceSpec(Part, frozen=True, kw_only=True):
-    """What a change of it takes: `spec.diff`. Each pool is in both."""
+    """What a change of it takes: `spec.diff`. Each pool is in both. `buckets` are the bounds of histograms in
+    the metrics, in seconds; those that are counted are the worker's."""
 
     worker: WorkerSpec
     pools: tuple[SupervisedPool, ...]
+    slos: tuple[SloSpec, ...] = ()
+    buckets: tuple[float, ...] = DEFAULT

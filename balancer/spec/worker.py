@@ -7,6 +7,7 @@ the other, and a setting missing on either side is a type error there.
 
 from typing import Final, Literal, TypeAlias
 
+from balancer.edges import DEFAULT
 from balancer.spec.part import Part
 from balancer.spec.tls import TlsSpec, UpstreamTlsSpec
 
@@ -261,7 +262,8 @@ class AccessLogSpec(Part, frozen=True, kw_only=True):
 class WorkerSpec(Part, frozen=True, kw_only=True):
     """The same for every worker. Values "for all workers together" are divided among `workers`. `via` is the
     name in the Via header, empty for no Via; `drain` is in seconds. `tls`: there is a TLS listener beside the
-    plain one, with the same limits; its certificates may change (`messages.TlsUpdate`)."""
+    plain one, with the same limits; its certificates may change (`messages.TlsUpdate`). `edges` are the
+    bounds of histograms in seconds, in the order of their cells (`edges.Edges`)."""
 
     workers: int
     log_level: Level
@@ -272,3 +274,4 @@ class WorkerSpec(Part, frozen=True, kw_only=True):
     routes: tuple[RouteSpec, ...]
     pools: tuple[PoolSpec, ...]
     tls: TlsSpec | None = None
+    edges: tuple[float, ...] = DEFAULT

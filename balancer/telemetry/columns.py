@@ -1,33 +1,19 @@
 """The columns of the stats segment: the meaning of each 64-bit cell in an entity's row.
 
 Workers write them as plain integer stores (`cells[column] += 1`), the supervisor reads them at a scrape.
-Durations are in nanoseconds, sizes in bytes. A histogram is `len(BUCKETS) + 1` counters, the last one for
-everything above the largest bound; its count is their sum.
+Durations are in nanoseconds, sizes in bytes. A histogram is HISTOGRAM_CELLS counters, whose meaning is in
+`edges.Edges`; its count is their sum. Where it is written "histogram", it begins at that column.
 """
 
 from enum import StrEnum
 from typing import Final
 
+from balancer.edges import CELLS
 from balancer.errors import FAILURES
 
 CELLS_PER_ROW: Final = 512  # 4 KiB: a row is one memory page, touched only when used
 
-BUCKETS: Final[tuple[float, ...]] = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-)  # fmt: skip
-BUCKET_BOUNDS_NS: Final[tuple[int, ...]] = tuple(round(bound * 1e9) for bound in BUCKETS)
-HISTOGRAM_CELLS: Final = len(BUCKETS) + 1
-
-
-def bucket(ns: int) -> int:
-    """The cell of a histogram that counts a duration of `ns`."""
-    cell = 0
-    for bound in BUCKET_BOUNDS_NS:
-        if ns <= bound:
-            break
-        cell += 1
-    return cell
-
+HISTOGRAM_CELLS: Final = CELLS
 
 OTHER: Final = "other"
 OTHER_5XX: Final = "5xx"  # 511, 521 and the like; codes above 599 too (RFC 9110 section 15)
@@ -74,22 +60,22 @@ ROUTE_RESPONSE_BYTES: Final = ROUTE_REQUEST_BYTES + 1
 ROUTE_INFLIGHT: Final = ROUTE_RESPONSE_BYTES + 1  # gauge
 ROUTE_BROKEN_OFF: Final = ROUTE_INFLIGHT + 1  # responses reset after their head; not if the client left
 ROUTE_RETRIES: Final = ROUTE_BROKEN_OFF + 1
-# Most responses arrive whole, so their first byte is in the bucket of their last one. Two histograms have the
-# others: where they began (none if the client left before that), and where they ended.
-ROUTE_BEGAN: Final = ROUTE_RETRIES + 1
-ROUTE_ENDED: Final = ROUTE_BEGAN + HISTOGRAM_CELLS
-ROUTE_CELLS: Final = ROUTE_ENDED + HISTOGRAM_CELLS
+# Most responses arrive whole, so their first byte is in the bucket of their last one. Of the others, one more
+# is counted here where they began (none if the client left before that), and one less where they ended: added
+# to the durations this is the histogram of the times to the first byte.
+ROUTE_BEGAN: Final = ROUTE_RETRIES + 1  # histogram
+ROUTE_CELLS: Final = ROUTE_BEGAN + HISTOGRAM_CELLS
 assert ROUTE_CELLS <= CELLS_PER_ROW
 
 # --- upstream: CODES counters (responses received, by code), then
-UPSTREAM_FIRST_BYTE: Final = len(CODES)  # histogram
-UPSTREAM_FIRST_BYTE_SUM: Final = UPSTREAM_FIRST_BYTE + HISTOGRAM_CELLS
+UPSTREAM_FIRST_BYTE_SUM: Final = len(CODES)
 UPSTREAM_INFLIGHT: Final = UPSTREAM_FIRST_BYTE_SUM + 1  # gauge
 UPSTREAM_IDLE: Final = UPSTREAM_INFLIGHT + 1  # gauge
 UPSTREAM_INFLIGHT_LIMIT: Final = UPSTREAM_IDLE + 1  # gauge: the worker's limit in force, 0 for none
 UPSTREAM_STREAMING: Final = UPSTREAM_INFLIGHT_LIMIT + 1  # gauge: in flight, response has begun
 UPSTREAM_LEFT: Final = UPSTREAM_STREAMING + 1  # attempts whose client left before the response began
-UPSTREAM_CONNECTS: Final = UPSTREAM_LEFT + 1
+UPSTREAM_FIRST_BYTE: Final = UPSTREAM_LEFT + 1  # histogram
+UPSTREAM_CONNECTS: Final = UPSTREAM_FIRST_BYTE + HISTOGRAM_CELLS
 UPSTREAM_REUSES: Final = UPSTREAM_CONNECTS + 1
 UPSTREAM_CLOSES: Final = UPSTREAM_REUSES + 1  # one counter per CLOSE_REASONS
 CLOSE_REASONS: Final[tuple[str, ...]] = (

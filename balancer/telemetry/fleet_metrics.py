@@ -7,6 +7,7 @@ Counters of everything that can happen in this version start at 0, for the sake 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from balancer.telemetry.buckets import Buckets
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, observe
 from balancer.telemetry.samples import (
     AcmeSample,
@@ -41,11 +42,11 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 def families(
-    fleet: FleetSample, workers: Iterable[WorkerSample], version: str, build: str
+    fleet: FleetSample, workers: Iterable[WorkerSample], version: str, build: str, buckets: Buckets
 ) -> Iterator[Family]:
     """All families of this module."""
     yield from _upstreams(fleet)
-    yield from _pools(fleet)
+    yield from _pools(fleet, buckets)
     yield from _processes(workers)
     yield from _certificates(fleet.certificates)
     yield from _acme(fleet.acme)
@@ -83,7 +84,7 @@ def _upstreams(fleet: FleetSample) -> Iterator[Family]:
     yield from (state, up, weight, changes, checks)
 
 
-def _pools(fleet: FleetSample) -> Iterator[Family]:
+def _pools(fleet: FleetSample, buckets: Buckets) -> Iterator[Family]:
     eligible = gauge("pool_eligible_upstreams", "Upstreams whose state lets them have requests.", ("pool",))
     panic = gauge("pool_panic", "1 while ejected upstreams are used because none is eligible.", ("pool",))
     backup = gauge(
@@ -103,7 +104,7 @@ def _pools(fleet: FleetSample) -> Iterator[Family]:
             ejections.add_metric((*labels, cause), count)
         for reason, count in _from_zero(SKIP_REASONS, one.ejections_skipped).items():
             skipped.add_metric((*labels, reason), count)
-        observe(durations, labels, one.check_durations, one.check_seconds)
+        observe(durations, labels, one.check_durations, one.check_seconds, buckets)
     yield from (eligible, panic, backup, overloaded, ejections, skipped, durations)
 
 

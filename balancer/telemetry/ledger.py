@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 from zlib import crc32
 
+from balancer.edges import STANDARD
 from balancer.errors import FAILURES, StartupError
 from balancer.telemetry import columns
 from balancer.telemetry.columns import GAUGES, Kind
@@ -36,6 +37,7 @@ class Ledger:
     """
 
     def __init__(self, segment: Segment) -> None:
+        self.edges = STANDARD  # of its histograms; a reload may add some
         self._segment = segment
         self._rows: dict[tuple[Kind, Labels], int] = {}
         self._next_row = 0

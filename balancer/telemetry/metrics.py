@@ -5,7 +5,6 @@ elsewhere (`segment_metrics`, `fleet_metrics`).
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
@@ -19,10 +18,9 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from balancer.telemetry.columns import BUCKETS
+from balancer.telemetry.buckets import Buckets
 
 _PREFIX = "balancer_"
-_BOUNDS = [*(repr(bound) for bound in BUCKETS), "+Inf"]
 
 Family: TypeAlias = Metric
 
@@ -38,7 +36,7 @@ def gauge(name: str, text: str, labels: Sequence[str] = ()) -> GaugeMetricFamily
 
 
 def histogram(name: str, text: str, labels: Sequence[str] = ()) -> HistogramMetricFamily:
-    """A histogram over `columns.BUCKETS`; `observe` fills it."""
+    """A histogram; `observe` fills it."""
     return HistogramMetricFamily(_PREFIX + name, text, labels=labels)
 
 
@@ -48,11 +46,14 @@ def info(name: str, text: str, labels: dict[str, str]) -> InfoMetricFamily:
 
 
 def observe(
-    family: HistogramMetricFamily, labels: Sequence[str], counts: Sequence[int], seconds: float
+    family: HistogramMetricFamily,
+    labels: Sequence[str],
+    histogram: Sequence[int],
+    seconds: float,
+    buckets: Buckets,
 ) -> None:
-    """Add a series: counts per bucket, not cumulative, the last one for all above, and the sum of values."""
-    buckets = list(zip(_BOUNDS, accumulate(counts), strict=True))
-    family.add_metric(labels, buckets, seconds)
+    """Add a series: the cells of a histogram, and the sum of its values."""
+    family.add_metric(labels, buckets.cumulated(histogram), seconds)
 
 
 class _Families(Collector):

@@ -45,8 +45,23 @@ class PoolSample(NamedTuple):
     overloaded: bool
     ejections: Mapping[str, int]  # cause -> count
     ejections_skipped: Mapping[str, int]  # reason -> count
-    check_durations: Sequence[int]  # a histogram: counts per bucket, not cumulative
+    check_durations: Sequence[int]  # the cells of a histogram
     check_seconds: float  # their sum
+
+
+class SloSample(NamedTuple):
+    """What is promised for the requests of a route that a pool serves, in seconds and shares, and how many
+    there were so far, were slower than `latency`, and failed."""
+
+    route: str
+    pool: str
+    latency: float
+    percentile: float
+    errors: float
+    window: float
+    requests: int
+    slow: int
+    failed: int
 
 
 class CertificateSample(NamedTuple):

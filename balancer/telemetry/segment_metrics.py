@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from balancer.errors import FAILURES
 from balancer.telemetry import columns as c
+from balancer.telemetry.buckets import Buckets
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Labels, Ledger
 from balancer.telemetry.metrics import Family, counter, gauge, histogram, observe
@@ -21,16 +22,16 @@ _POOL_UPSTREAM = ("pool", "upstream")
 Row = tuple[Labels, list[int]]
 
 
-def families(ledger: Ledger, log_dropped: int) -> Iterator[Family]:
+def families(ledger: Ledger, log_dropped: int, buckets: Buckets) -> Iterator[Family]:
     """All families. `log_dropped` counts lines lost by the supervisor's writer; workers count their own."""
-    yield from _routes(ledger.totals(Kind.ROUTE))
-    yield from _upstreams(ledger.totals(Kind.UPSTREAM))
-    yield from _pools(ledger.totals(Kind.POOL))
+    yield from _routes(ledger.totals(Kind.ROUTE), buckets)
+    yield from _upstreams(ledger.totals(Kind.UPSTREAM), buckets)
+    yield from _pools(ledger.totals(Kind.POOL), buckets)
     yield from _listeners(ledger.totals(Kind.LISTENER), ledger.totals(Kind.TLS_LISTENER))
     yield from _workers(ledger.totals(Kind.WORKER), log_dropped)
 
 
-def _routes(rows: list[Row]) -> Iterator[Family]:
+def _routes(rows: list[Row], buckets: Buckets) -> Iterator[Family]:
     requests = counter("requests", "Requests answered.", (*_ROUTE_POOL, "method", "code"))
     duration = histogram(
         "request_duration_seconds", "Time from the request's head to the response's last byte.", _ROUTE_POOL
@@ -53,7 +54,9 @@ def _routes(rows: list[Row]) -> Iterator[Family]:
             for code, count in zip(c.CODES, counts, strict=True):
                 if count or (seen and code in FIRST_CODES):
                     requests.add_metric([*labels, method, code], count)
-        observe(duration, labels, *_histogram(cells, c.ROUTE_DURATION))
+        observe(
+            duration, labels, _histogram(cells, c.ROUTE_DURATION), cells[c.ROUTE_DURATION_SUM] / 1e9, buckets
+        )
         inflight.add_metric(labels, cells[c.ROUTE_INFLIGHT])
         broken_off.add_metric(labels, cells[c.ROUTE_BROKEN_OFF])
         received.add_metric(labels, cells[c.ROUTE_REQUEST_BYTES])
@@ -61,7 +64,7 @@ def _routes(rows: list[Row]) -> Iterator[Family]:
     yield from (requests, duration, inflight, broken_off, received, sent)
 
 
-def _upstreams(rows: list[Row]) -> Iterator[Family]:
+def _upstreams(rows: list[Row], buckets: Buckets) -> Iterator[Family]:
     requests = counter("upstream_requests", "Responses received.", (*_POOL_UPSTREAM, "code"))
     first_byte = histogram(
         "upstream_first_byte_seconds", "Time from request sent to first byte of the response.", _POOL_UPSTREAM
@@ -88,7 +91,13 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
         for code, count in zip(c.CODES, cells, strict=False):
             if count or code in FIRST_CODES:
                 requests.add_metric([*labels, code], count)
-        observe(first_byte, labels, *_histogram(cells, c.UPSTREAM_FIRST_BYTE))
+        observe(
+            first_byte,
+            labels,
+            _histogram(cells, c.UPSTREAM_FIRST_BYTE),
+            cells[c.UPSTREAM_FIRST_BYTE_SUM] / 1e9,
+            buckets,
+        )
         inflight.add_metric(labels, cells[c.UPSTREAM_INFLIGHT])
         if cells[c.UPSTREAM_INFLIGHT_LIMIT]:
             limit.add_metric(labels, cells[c.UPSTREAM_INFLIGHT_LIMIT])
@@ -106,7 +115,7 @@ def _upstreams(rows: list[Row]) -> Iterator[Family]:
     yield from (requests, first_byte, inflight, limit, idle, left, connects, reuses, closes, failures)
 
 
-def _pools(rows: list[Row]) -> Iterator[Family]:
+def _pools(rows: list[Row], buckets: Buckets) -> Iterator[Family]:
     retries = counter(
         "retries", "Requests sent again, to another upstream or on a fresh connection.", ("pool", "reason")
     )
@@ -135,7 +144,9 @@ def _pools(rows: list[Row]) -> Iterator[Family]:
             sticky.add_metric([*labels, result], count)
         diverted.add_metric(labels, cells[c.POOL_STICKY_DIVERTED])
         queued.add_metric(labels, cells[c.POOL_QUEUE_LENGTH])
-        observe(waits, labels, *_histogram(cells, c.POOL_QUEUE_WAIT))
+        observe(
+            waits, labels, _histogram(cells, c.POOL_QUEUE_WAIT), cells[c.POOL_QUEUE_WAIT_SUM] / 1e9, buckets
+        )
         for reason, count in zip(c.QUEUE_REJECTIONS, cells[c.POOL_QUEUE_REJECTED :], strict=False):
             rejected.add_metric([*labels, reason], count)
         abandoned.add_metric(labels, cells[c.POOL_QUEUE_ABANDONED])
@@ -175,7 +186,5 @@ def _workers(rows: list[Row], log_dropped: int) -> Iterator[Family]:
     yield from (lag, local, drops)
 
 
-def _histogram(cells: list[int], first: int) -> tuple[list[int], float]:
-    """The counts and the sum in seconds; the sum's cell follows the counts."""
-    end = first + c.HISTOGRAM_CELLS
-    return cells[first:end], cells[end] / 1e9
+def _histogram(cells: list[int], first: int) -> list[int]:
+    return cells[first : first + c.HISTOGRAM_CELLS]

@@ -28,7 +28,7 @@ from balancer.admin.view import (
     wanted_anyway,
 )
 from balancer.config.exported import Exported
-from balancer.telemetry.columns import HISTOGRAM_CELLS
+from balancer.edges import DEFAULT, STANDARD
 from balancer.telemetry.events import EventLog
 
 AdminClient: TypeAlias = "TestClient[web.Request, web.Application]"  # no generic at run time
@@ -56,7 +56,7 @@ UPSTREAM = UpstreamView(
     requests=5,
     codes={"200": 4, "503": 1},
     connect_failures={"refused": 2},
-    first_byte_buckets=[1] * HISTOGRAM_CELLS,
+    first_byte_buckets=[1] * STANDARD.width,
     first_byte_sum=0.25,
 )
 FAILURE = {
@@ -78,7 +78,7 @@ FAILURE = {
 
 def side(pool: str, weight: int) -> SideView:
     """A side that has served two requests."""
-    none = [0] * HISTOGRAM_CELLS
+    none = [0] * STANDARD.width
     return SideView(pool, weight, 1, 2, {"200": 2}, 0, none, 0.5, none, 3, 1)
 
 
@@ -99,6 +99,7 @@ class FakeInstance:
         self.gate: GateWish | None = None
         self.weights = {"stable": 90, "canary": 10}
         self.revision = 7
+        self.bounds = DEFAULT
         self.audits: list[tuple[str, str | None, str, str]] = []
         self.reasons: list[str] = []
         self.strict_reasons: list[str] = []

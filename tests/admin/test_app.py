@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from balancer.admin.view import UpstreamView
-from balancer.telemetry.columns import BUCKETS
+from balancer.edges import DEFAULT as BUCKETS
 from tests.admin.harness import FAILURE, UPSTREAM, AdminClient, FakeInstance
 
 PATHS = (

@@ -19,7 +19,7 @@ _NO_QUEUE = (
 )
 _HASH_KEYS = "is not known; write client_ip, header:NAME, cookie:NAME, query:NAME or path"
 _NOT_SETTINGS = "not settings; write lines such as upstreams: app1:8000, with a space after the name's colon"
-_DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
+_DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h, 1d"
 
 
 def _typo(meant: str) -> str:

@@ -262,7 +262,8 @@ def of(**changes: Any) -> list[dict[str, Any]]:
         ),
         (
             of(timeouts={"idle": "fast"}),
-            'route 1: timeouts.idle: "fast" is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h',
+            'route 1: timeouts.idle: "fast" is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h, '
+            "1d",
         ),
         (of(retry={"max_attempts": 0}), "route 1: retry.max_attempts: 0 is too small; the minimum is 1"),
         (

@@ -18,6 +18,7 @@ from balancer.config.types import format_size, parse_methods, parse_object, pars
         pytest.param("2s", 2.0, id="seconds"),
         pytest.param("1m", 60.0, id="minutes"),
         pytest.param("1h", 3600.0, id="hours"),
+        pytest.param("30d", 2_592_000.0, id="days"),
         pytest.param(" 3 s ", 3.0, id="spaces"),
         pytest.param("0", 0.0, id="off"),
         pytest.param(2, 2.0, id="int_of_yaml"),
@@ -30,7 +31,7 @@ def test_a_duration_is_parsed(text: object, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "fast", "-1", "-1s", "1d", "1 m 30 s", "1e3", "nan", "inf", ".5", "5.", "1,5s", "٣s", True, None,
+    ["", "fast", "-1", "-1s", "1w", "1 m 30 s", "1e3", "nan", "inf", ".5", "5.", "1,5s", "٣s", True, None,
      [1], -2, float("nan"), float("inf"), "9" * 10],
     ids=repr,
 )  # fmt: skip

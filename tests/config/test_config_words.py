@@ -14,7 +14,7 @@ HAS_ZONE = (
     "is a link-local address with a zone, which upstreams cannot have; write another address of the replica"
 )
 QUOTES = "has quotes that are part of the value; remove them"
-DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
+DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h, 1d"
 
 
 def problems(environ: dict[str, str], file: Path | None = None) -> list[str]:

@@ -10,7 +10,7 @@ from balancer.policies import registry
 
 UPSTREAMS = {"BALANCER_UPSTREAMS": "app1:8000"}
 OCTAL = "begins with 0, which some programs read as octal; write"
-DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h"
+DURATIONS = "is not a duration; write seconds (2, 0.5) or 500ms, 2s, 1m, 1h, 1d"
 IN_QUOTES = "put text that begins with {} in quotes"
 INDENT = "begin the lines of one group at the same column"
 COLON = f"put text with a colon and a space in it in quotes, and {INDENT}"

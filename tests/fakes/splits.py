@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 from balancer.messages import ReadOnly, SplitUpdate
 from balancer.runtime.fleet import Fleet
-from balancer.runtime.gate import Tally
 from balancer.runtime.operator import Operator
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.splits import Splits
+from balancer.runtime.tally import Tally
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry.ledger import Ledger
 from tests.fakes.loop import FakeClock

@@ -2,14 +2,12 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from bisect import bisect_left
-
 import pytest
 
+from balancer.edges import STANDARD
 from balancer.limits.adaptive_limits import AdaptiveLimits
 from balancer.limits.concurrency_limit import ConcurrencyBounds
 from balancer.telemetry.columns import (
-    BUCKET_BOUNDS_NS,
     CELLS_PER_ROW,
     UPSTREAM_FIRST_BYTE,
     UPSTREAM_FIRST_BYTE_SUM,
@@ -57,7 +55,7 @@ class Pool:
         one = upstream or self.upstream
         nanoseconds = round(seconds * 1e9)
         one.answered_ns = self.clock.monotonic_ns()
-        one.cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, nanoseconds)] += count
+        one.cells[UPSTREAM_FIRST_BYTE + STANDARD.cell(nanoseconds)] += count
         one.cells[UPSTREAM_FIRST_BYTE_SUM] += count * nanoseconds
 
     def is_as_usual(self) -> None:

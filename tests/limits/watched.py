@@ -1,11 +1,11 @@
 """Samples of an invented upstream, as its adaptive limit sees it."""
 
-from bisect import bisect_left
 from collections.abc import Callable
 
+from balancer.edges import STANDARD
 from balancer.limits.concurrency_limit import ConcurrencyBounds, ConcurrencyLimit
 from balancer.limits.window import Sample
-from balancer.telemetry.columns import BUCKETS, HISTOGRAM_CELLS
+from balancer.telemetry.columns import HISTOGRAM_CELLS
 
 BEAT = 0.05  # seconds between two samples
 
@@ -43,7 +43,7 @@ class Watched:
             self.owed += rate * BEAT
             answers = int(self.owed + 1e-9)
             self.owed -= answers
-            self.answers[bisect_left(BUCKETS, takes)] += answers
+            self.answers[STANDARD.cell(round(takes * 1e9))] += answers
             self.answered_ns += round(answers * takes * 1e9)
             self.left += round(leave * BEAT)
             self.waited += (self.awaiting + self._awaited) / 2 * BEAT

@@ -2,8 +2,8 @@
 
 import pytest
 
+from balancer.edges import STANDARD
 from balancer.telemetry.columns import (
-    BUCKETS,
     CODE_COLUMN,
     HISTOGRAM_CELLS,
     LISTENER_CONNECTIONS,
@@ -219,8 +219,8 @@ def test_durations_and_first_bytes_are_counted(harness: Harness) -> None:
         harness.answer(OK[-2:])
 
     def buckets(cells: memoryview, start: int) -> dict[float, int]:
-        bounds = [*BUCKETS, float("inf")]
-        return {bounds[i]: n for i in range(HISTOGRAM_CELLS) if (n := cells[start + i])}
+        counts = STANDARD.ascending(cells[start : start + HISTOGRAM_CELLS].tolist())
+        return {bound: n for bound, n in zip((*STANDARD.bounds, float("inf")), counts, strict=True) if n}
 
     route, upstream = harness.route.side.counters.cells, harness.upstreams[0].cells
     assert buckets(upstream, UPSTREAM_FIRST_BYTE) == {0.001: 1, 0.025: 1, 0.5: 1, 5.0: 1}

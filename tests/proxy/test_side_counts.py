@@ -4,10 +4,9 @@ from __future__ import annotations  # memoryview[int] is not subscriptable at ru
 
 import pytest
 
-from balancer.runtime.gate import Tally
-from balancer.runtime.route_counts import tally
+from balancer.edges import STANDARD
+from balancer.runtime.tally import Tally, tally
 from balancer.telemetry.columns import (
-    BUCKETS,
     HISTOGRAM_CELLS,
     ROUTE_BROKEN_OFF,
     ROUTE_CELLS,
@@ -23,7 +22,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nha"
 
 def counted(harness: Harness) -> Tally:
     harness.proxy.sweep()
-    return tally(cells(harness))
+    return tally(cells(harness), STANDARD)
 
 
 def cells(harness: Harness) -> list[int]:
@@ -32,7 +31,8 @@ def cells(harness: Harness) -> list[int]:
 
 def seconds(harness: Harness) -> dict[float, int]:
     """Times to the first byte: the bound of each bucket that has any."""
-    return {bound: n for bound, n in zip((*BUCKETS, 99.0), counted(harness).buckets, strict=True) if n}
+    counts = STANDARD.ascending(counted(harness).cells)
+    return {bound: n for bound, n in zip((*STANDARD.bounds, 99.0), counts, strict=True) if n}
 
 
 @pytest.mark.parametrize("code", [500, 503, 511, 521, 599])
@@ -104,7 +104,9 @@ def test_the_first_byte_of_a_slow_body_is_that_of_its_head(harness: Harness) -> 
     harness.clock.advance(2.0)
     harness.answer(b"lf")
     assert seconds(harness) == {0.05: 1}
-    assert cells(harness)[ROUTE_DURATION : ROUTE_DURATION + HISTOGRAM_CELLS][BUCKETS.index(2.5)] == 1
+    assert (
+        cells(harness)[ROUTE_DURATION : ROUTE_DURATION + HISTOGRAM_CELLS][STANDARD.cell(2_500_000_000)] == 1
+    )
 
 
 def test_a_response_that_breaks_off_has_a_first_byte(harness: Harness) -> None:

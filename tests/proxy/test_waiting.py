@@ -2,6 +2,7 @@
 
 import pytest
 
+from balancer.edges import STANDARD
 from balancer.telemetry.columns import POOL_QUEUE_ABANDONED, POOL_QUEUE_WAIT, POOL_QUEUE_WAIT_SUM
 from tests.fakes.wire import upstream_message
 from tests.proxy.conftest import MakeHarness
@@ -30,7 +31,7 @@ def test_a_request_waits_for_a_slot_and_is_served(full: Harness) -> None:
     full.answer()
     assert client.take() == OK
     assert len(full.dialled) == 1  # on the connection that has just become free
-    assert full.pool.cells[POOL_QUEUE_WAIT + 8] == 1
+    assert full.pool.cells[POOL_QUEUE_WAIT + STANDARD.cell(300_000_000)] == 1
     assert full.pool.cells[POOL_QUEUE_WAIT_SUM] == 300_000_000
 
 

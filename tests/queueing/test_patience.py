@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from balancer.edges import DEFAULT as BUCKETS
 from balancer.queueing.patience import Patience
-from balancer.telemetry.columns import BUCKETS
 
 SECOND = 1_000_000_000
 

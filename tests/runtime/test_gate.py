@@ -4,26 +4,25 @@ from collections.abc import Mapping
 
 import pytest
 
+from balancer.edges import CELLS, STANDARD
 from balancer.runtime.gate import (
-    LEAST,
     LOOK,
     MOST_SAMPLES,
     WINDOW,
     Condition,
     Gate,
-    Tally,
     Verdict,
     parse_conditions,
 )
-from balancer.telemetry.columns import BUCKETS
+from balancer.runtime.tally import LEAST, Tally
 
 BOTH = "errors>+0.5%,p95>1.3x"
-NONE = Tally(0, 0, (0,) * (len(BUCKETS) + 1))
+NONE = Tally(0, 0, (0,) * CELLS)
 
 
 def tally(requests: int, errors: int = 0, bucket: int = 3) -> Tally:
-    counts = [0] * (len(BUCKETS) + 1)
-    counts[bucket] = requests
+    counts = [0] * CELLS
+    counts[STANDARD.cells[bucket]] = requests
     return Tally(requests, errors, tuple(counts))
 
 
@@ -130,6 +129,7 @@ def test_old_samples_are_forgotten() -> None:
 )
 def test_conditions_are_parsed(text: str, condition: Condition) -> None:
     (found,) = parse_conditions(text)
+    assert isinstance(found, Condition)
     assert (found.text, found.figure, found.is_relative) == (
         condition.text,
         condition.figure,
@@ -149,8 +149,8 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
 
 def test_a_quantile_is_interpolated_within_its_bucket() -> None:
     # Half of them between 5 and 10 ms, half between 10 and 25 ms.
-    counts = [0] * (len(BUCKETS) + 1)
-    counts[3], counts[4] = 50, 50
+    counts = [0] * CELLS
+    counts[STANDARD.cells[3]] = counts[STANDARD.cells[4]] = 50
     assert Tally(100, 0, tuple(counts)).quantile(0.5) == pytest.approx(0.010)
     assert Tally(100, 0, tuple(counts)).quantile(0.75) == pytest.approx(0.0175)
-    assert NONE.quantile(0.95) == pytest.approx(BUCKETS[-1] * 2)
+    assert NONE.quantile(0.95) == pytest.approx(60.0)

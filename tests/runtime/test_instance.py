@@ -138,7 +138,7 @@ async def test_pools_combine_states_counts_and_checks(harness: Harness) -> None:
     cells = harness.page.row(harness.upstream(2).row)
     cells[c.CODE_COLUMN[200]], cells[c.CODE_COLUMN[503]] = 4, 1
     cells[c.UPSTREAM_INFLIGHT], cells[c.UPSTREAM_IDLE] = 2, 1
-    cells[c.UPSTREAM_FIRST_BYTE + 1] = 5
+    cells[c.UPSTREAM_FIRST_BYTE + 2] = 5
     cells[c.UPSTREAM_FIRST_BYTE_SUM] = 250_000_000
     cells[c.UPSTREAM_CONNECT_FAILURES] = 6
     cells[c.UPSTREAM_INFLIGHT_LIMIT] = 12

@@ -108,7 +108,7 @@ class Scene:
 
     async def read(self, present: Plan, text: str | None) -> Reread | Refused:
         self.fault()
-        return read_again(self._variables(), None, text, present.models)
+        return read_again(self._variables(), None, text, present.models, present.instance.worker.edges)
 
     async def start(self) -> None:
         self.plane.fleet.established()

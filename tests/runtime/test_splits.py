@@ -6,13 +6,13 @@ import yaml
 from balancer.admin.view import GateEnd, GateWish, RefusedError, SplitChange
 from balancer.config.exported import Exported, as_file
 from balancer.config.loader import load
+from balancer.edges import CELLS
 from balancer.messages import SplitUpdate
 from balancer.runtime.blueprint import instance_spec
-from balancer.runtime.gate import Tally
 from balancer.runtime.splits import Splits
+from balancer.runtime.tally import Tally
 from balancer.spec.part import replaced
 from balancer.spec.worker import RouteSpec
-from balancer.telemetry.columns import BUCKETS
 from tests.fakes.splits import FakeNotes, operator, splits
 from tests.runtime.fleet_harness import Harness
 
@@ -115,7 +115,7 @@ AT = "1994-11-06T08:49:37.000Z"
 
 
 def counted(requests: int, errors: int) -> Tally:
-    return Tally(requests, errors, (requests, *[0] * len(BUCKETS)))
+    return Tally(requests, errors, (requests, *[0] * (CELLS - 1)))
 
 
 def test_a_breach_gives_the_weights_back_and_says_why() -> None:

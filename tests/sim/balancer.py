@@ -2,11 +2,11 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from balancer.edges import STANDARD
 from balancer.errors import NO_UPSTREAM, UPSTREAMS_FULL, Failure, Outcome
 from balancer.limits.adaptive_limits import AdaptiveLimits
 from balancer.limits.concurrency_limit import ConcurrencyBounds
@@ -19,7 +19,6 @@ from balancer.pools.pool import UpstreamPool
 from balancer.queueing.queue import SlotQueue
 from balancer.runtime.build import share
 from balancer.telemetry.columns import (
-    BUCKET_BOUNDS_NS,
     CELLS_PER_ROW,
     CODE_COLUMN,
     UPSTREAM_FIRST_BYTE,
@@ -240,7 +239,7 @@ class Exchange:
         upstream.answered_ns = self._worker.engine.monotonic_ns()
         cells = upstream.cells
         cells[CODE_COLUMN[200]] += 1
-        cells[UPSTREAM_FIRST_BYTE + bisect_left(BUCKET_BOUNDS_NS, first_byte)] += 1
+        cells[UPSTREAM_FIRST_BYTE + STANDARD.cell(first_byte)] += 1
         cells[UPSTREAM_FIRST_BYTE_SUM] += first_byte
         if body:
             self._streaming = True

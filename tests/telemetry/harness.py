@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from balancer.telemetry import columns as c
 from balancer.telemetry import fleet_metrics, segment_metrics
+from balancer.telemetry.buckets import Buckets
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import WIDTH, Ledger
 from balancer.telemetry.metrics import render
@@ -29,7 +30,7 @@ POOL = PoolSample(
     overloaded=True,
     ejections={"active_check": 3, "outlier": 1},
     ejections_skipped={"pool_wide": 2},
-    check_durations=[2, 1, *[0] * (c.HISTOGRAM_CELLS - 2)],
+    check_durations=[1, 2, *[0] * (c.HISTOGRAM_CELLS - 2)],
     check_seconds=0.25,
 )
 UPSTREAM = UpstreamSample(
@@ -90,8 +91,8 @@ class Harness:
         fleet = FleetSample([POOL], upstreams, certificates, [ACME], RELOADS)
         return render(
             chain(
-                segment_metrics.families(self.ledger, log_dropped=3),
-                fleet_metrics.families(fleet, [WORKER], "1.2.3", "plain"),
+                segment_metrics.families(self.ledger, log_dropped=3, buckets=Buckets()),
+                fleet_metrics.families(fleet, [WORKER], "1.2.3", "plain", Buckets()),
             )
         )
 

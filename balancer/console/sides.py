@@ -1,6 +1,7 @@
 """What the tables of routes and splits share (L7): figures of a side, and a table that fits a console."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from rich.box import SIMPLE_HEAD
@@ -51,6 +52,23 @@ def added(some: Sequence[int], more: Sequence[int]) -> list[int]:
     if not some or not more:
         return [*(some or more)]
     return [one + other for one, other in zip(some, more, strict=True)]
+
+
+def common_bounds(several: Iterable[Sequence[float]]) -> list[float]:
+    """The bounds that all of them have: instances may have others of their own, and a reload may add some."""
+    first, *others = several
+    return [bound for bound in first if all(bound in each for each in others)]
+
+
+def coarse(buckets: Sequence[int], bounds: Sequence[float], common: Sequence[float]) -> list[int]:
+    """The buckets of a histogram over `bounds` as those of one over some of these, in `common`."""
+    kept = [0] * (len(common) + 1)
+    place = 0
+    for bound, count in zip((*bounds, math.inf), buckets, strict=True):
+        while place < len(common) and common[place] < bound:
+            place += 1
+        kept[place] += count
+    return kept
 
 
 def gate_in_words(gate: Answer) -> str:

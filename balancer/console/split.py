@@ -12,7 +12,16 @@ from rich.text import Text
 from balancer.console.changes import forgotten
 from balancer.console.client import AdminClient
 from balancer.console.everywhere import everywhere
-from balancer.console.sides import Answer, errors_cell, fitted, gate_in_words, of_class, quantile_cells
+from balancer.console.sides import (
+    Answer,
+    coarse,
+    common_bounds,
+    errors_cell,
+    fitted,
+    gate_in_words,
+    of_class,
+    quantile_cells,
+)
 from balancer.errors import OperatorError
 
 PATH = "/api/routes"
@@ -72,14 +81,14 @@ class SplitCommand:
 
     def follow(self) -> int:
         """Show the sides until the change that `set` has made is no longer watched. Returns the exit code."""
-        bounds, route = self._ask()
+        route = self._ask()
         first = {side["pool"]: side for side in route["sides"]}
         try:
             with Live(console=self._console, auto_refresh=False) as live:
                 while (gate := route["gate"]) is not None and gate["number"] == self._gate:
-                    live.update(self._shown(bounds, route, first), refresh=True)
+                    live.update(self._shown(route, first), refresh=True)
                     self._sleep(REFRESH)
-                    bounds, route = self._ask()
+                    route = self._ask()
         except KeyboardInterrupt:
             self._end_line()
             self._console.print(
@@ -97,10 +106,10 @@ class SplitCommand:
 
     def wait(self) -> tuple[int, Text]:
         """As `follow`, but shows nothing meanwhile; returns the exit code, and how the watch has ended."""
-        _, route = self._ask()
+        route = self._ask()
         while (gate := route["gate"]) is not None and gate["number"] == self._gate:
             self._sleep(REFRESH)
-            _, route = self._ask()
+            route = self._ask()
         code, said = self._outcome(route["last_gate"])
         return code, Text(f"{self._route}: {said}")
 
@@ -120,20 +129,20 @@ class SplitCommand:
 
     def show(self) -> None:
         """Print the sides once."""
-        bounds, route = self._ask()
-        self._console.print(self._shown(bounds, route, {}))
+        self._console.print(self._shown(self._ask(), {}))
 
     def watch(self) -> None:
         """Show the sides every second until interrupted; counts and percentiles are of the last second."""
-        bounds, route = self._ask()
-        with Live(self._shown(bounds, route, {}), console=self._console, auto_refresh=False) as live:
+        route = self._ask()
+        with Live(self._shown(route, {}), console=self._console, auto_refresh=False) as live:
             while True:
                 before = {side["pool"]: side for side in route["sides"]}
                 self._sleep(REFRESH)
-                bounds, route = self._ask()
-                live.update(self._shown(bounds, route, before), refresh=True)
+                route = self._ask()
+                live.update(self._shown(route, before), refresh=True)
 
-    def _ask(self) -> tuple[Sequence[float], Answer]:
+    def _ask(self) -> Answer:
+        """The route; its sides have the `bounds` of their buckets too."""
         answer = self._client.get(PATH, "routes")
         routes = answer["routes"]
         for route in routes:
@@ -143,11 +152,11 @@ class SplitCommand:
                     raise OperatorError(
                         f"route {self._route} is not split; split are: {split}. balancer status shows all"
                     )
-                return answer["bounds"], route
+                return {**route, "sides": [{**one, "bounds": answer["bounds"]} for one in route["sides"]]}
         known = ", ".join(route["name"] for route in routes)
         raise OperatorError(f"there is no route {self._route}; the routes: {known}")
 
-    def _shown(self, bounds: Sequence[float], route: Answer, before: Mapping[str, Answer]) -> RenderableType:
+    def _shown(self, route: Answer, before: Mapping[str, Answer]) -> RenderableType:
         """The counts since `before`, which is by pool; without it since the start of the instance."""
         new = [_since(side, before.get(side["pool"])) for side in route["sides"]]
         total = sum(side["requests"] for side in new) or 1
@@ -163,7 +172,9 @@ class SplitCommand:
                 f"{of_class(side, '4'):,}",
             )
             retries = Text(f"{side['retries']:,}")
-            rows.append([*map(Text, figures), errors_cell(side), retries, *quantile_cells(bounds, side)])
+            rows.append(
+                [*map(Text, figures), errors_cell(side), retries, *quantile_cells(side["bounds"], side)]
+            )
         table = fitted(rows, _LESS, self._console.width, 1)
         if route["gate"] is None:
             return table
@@ -175,12 +186,14 @@ def _since(side: Answer, before: Answer | None) -> Answer:
     if before is None:
         return side
     codes = {code: count - before["codes"].get(code, 0) for code, count in side["codes"].items()}
-    pairs = zip(side["first_byte_buckets"], before["first_byte_buckets"], strict=True)
+    common = common_bounds((side["bounds"], before["bounds"]))
+    now, then = (coarse(one["first_byte_buckets"], one["bounds"], common) for one in (side, before))
     return {
         **side,
         **{name: side[name] - before[name] for name in ("requests", "retries", "broken_off")},
         "codes": codes,
-        "first_byte_buckets": [now - then for now, then in pairs],
+        "bounds": common,
+        "first_byte_buckets": [after - earlier for after, earlier in zip(now, then, strict=True)],
     }
 
 

@@ -13,7 +13,7 @@ from balancer.clock import Clock, SystemClock
 from balancer.console import top_detail, top_keys
 from balancer.console.client import AdminClient, UnreachableError
 from balancer.console.top_poll import Polling, Source
-from balancer.console.top_rates import ORDERS, Look, Row, UpstreamRow, ordered, rows
+from balancer.console.top_rates import ORDERS, Look, Row, UpstreamRow, bounds, ordered, rows
 from balancer.console.top_table import lines, table
 
 TICK = 0.25  # seconds after which the screen is drawn again, if no key is pressed
@@ -35,6 +35,7 @@ class Top:
         self._drawn: tuple[object, ...] = ()
         self._looks: list[Look] = []
         self._kept: Sequence[Row] = ()
+        self._bounds: Sequence[float] = ()  # of the buckets in these
 
     def press(self, key: str, page: int = 10) -> None:
         """React to a key; `page` is how many rows a page has."""
@@ -60,7 +61,7 @@ class Top:
         drawn = (self.order, *map(id, looks))
         if drawn != self._drawn:
             self._drawn, self._looks = drawn, looks  # kept, so that no other look gets the id of one of them
-            self._kept = ordered(rows(looks), self.order)
+            self._kept, self._bounds = ordered(rows(looks), self.order), bounds(looks)
         return self._kept
 
     def _marked(self) -> UpstreamRow | None:
@@ -77,12 +78,9 @@ class Top:
         at = keys.index(self.cursor) + steps
         self.cursor = keys[min(max(at, 0), len(keys) - 1)]
 
-    def _bounds(self) -> Sequence[float]:
-        return next((one.look.now["first_byte_bounds"] for one in self._sources if one.look is not None), ())
-
     def all(self, width: int) -> RenderableType:
         """Everything once, for a pipe."""
-        return Group(*self._head(), table(lines(self._rows(), self._bounds()), width))
+        return Group(*self._head(), table(lines(self._rows(), self._bounds), width))
 
     def screen(self, console: Console) -> RenderableType:
         """What fits on the screen of this console."""
@@ -95,7 +93,7 @@ class Top:
         window = self._window(shown, max(1, height - len(head) - _SURROUND))
         is_stale = all(one.trouble for one in self._sources)
         more = len(shown) - len(window)
-        body = table(lines(window, self._bounds()), width, self.cursor, dim=is_stale)
+        body = table(lines(window, self._bounds), width, self.cursor, dim=is_stale)
         below = Text(f"{more:,} more" if more else "", style="dim")
         return Group(*head, body, below, _footer(self.order))
 
@@ -112,7 +110,7 @@ class Top:
         return shown[self._first : self._first + room]
 
     def _detail(self, row: UpstreamRow, console: Console, height: int) -> Iterator[RenderableType]:
-        about = top_detail.detail(row, self._bounds())
+        about = top_detail.detail(row, self._bounds)
         yield about
         used = len(console.render_lines(about, pad=False))
         several = len(self._sources) > 1

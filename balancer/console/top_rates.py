@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from balancer.console.sides import added
+from balancer.console.sides import added, coarse, common_bounds
 from balancer.console.status import BADNESS, state_of
 
 MIXED = "mixed"  # the state of an upstream that is not in the same one everywhere
@@ -97,15 +97,25 @@ Row: TypeAlias = PoolRow | UpstreamRow
 def rows(looks: Iterable[Look]) -> list[PoolRow]:
     """All pools with their upstreams, in the order of the settings."""
     pools: dict[str, PoolRow] = {}
+    looks = list(looks)
+    common = bounds(looks)
     for look in looks:
         before = {pool["name"]: pool for pool in look.before["pools"]} if look.before is not None else {}
         for pool in look.now["pools"]:
             row = pools.setdefault(pool["name"], PoolRow(pool["name"]))
-            _take_pool(row, look, pool, before.get(pool["name"]))
+            _take_pool(row, look, pool, before.get(pool["name"]), common)
     return list(pools.values())
 
 
-def _take_pool(row: PoolRow, look: Look, pool: Answer, before: Answer | None) -> None:
+def bounds(looks: Iterable[Look]) -> list[float]:
+    """Those of the buckets in rows of these."""
+    answers = [answer for look in looks for answer in (look.now, look.before) if answer is not None]
+    return common_bounds(answer["first_byte_bounds"] for answer in answers) if answers else []
+
+
+def _take_pool(
+    row: PoolRow, look: Look, pool: Answer, before: Answer | None, common: Sequence[float]
+) -> None:
     row.queue += pool["queue_length"]
     row.overloaded |= pool["overload"] is not None
     then: dict[str, Answer] = {}
@@ -115,19 +125,21 @@ def _take_pool(row: PoolRow, look: Look, pool: Answer, before: Answer | None) ->
         then = {upstream["id"]: upstream for upstream in before["upstreams"]}
     for upstream in pool["upstreams"]:
         one = row.upstreams.setdefault(upstream["id"], UpstreamRow(pool["name"], upstream["id"]))
-        figures = _figures(upstream, then.get(upstream["id"]), look.seconds)
+        figures = _figures(upstream, then.get(upstream["id"]), look, common)
         one.views[look.place] = upstream
         one.each[look.place] = figures
         one.total.add(figures)
         row.total.add(figures)
 
 
-def _figures(now: Answer, before: Answer | None, seconds: float) -> Figures:
+def _figures(now: Answer, before: Answer | None, look: Look, common: Sequence[float]) -> Figures:
     found = Figures(inflight=now["inflight"], limit=now["inflight_limit"])
-    if before is None or not seconds:
+    seconds = look.seconds
+    if look.before is None or before is None or not seconds:
         return found
     if now["requests"] < before["requests"]:  # another instance, or another upstream of that name
-        before = {name: {} for name in before} | {"first_byte_buckets": [0] * len(now["first_byte_buckets"])}
+        none = [0] * len(before["first_byte_buckets"])
+        before = {"codes": {}, "connect_failures": {}, "first_byte_buckets": none}
     codes = _since(now["codes"], before["codes"])
     failures = _since(now["connect_failures"], before["connect_failures"])
     errors = sum(count for code, count in codes.items() if code.startswith("5")) + failures.total()
@@ -135,8 +147,9 @@ def _figures(now: Answer, before: Answer | None, seconds: float) -> Figures:
     found.codes = {code: count / seconds for code, count in codes.items()}
     found.requests = codes.total() / seconds
     found.errors = errors / seconds
-    pairs = zip(now["first_byte_buckets"], before["first_byte_buckets"], strict=True)
-    found.buckets = [max(0, after - earlier) for after, earlier in pairs]
+    late = coarse(now["first_byte_buckets"], look.now["first_byte_bounds"], common)
+    early = coarse(before["first_byte_buckets"], look.before["first_byte_bounds"], common)
+    found.buckets = [max(0, after - earlier) for after, earlier in zip(late, early, strict=True)]
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from balancer.edges import CELLS, STANDARD
+from balancer.edges import CELLS, DEFAULT, STANDARD, Edges, with_own
 from balancer.runtime.gate import (
     LOOK,
     MOST_SAMPLES,
@@ -15,8 +15,10 @@ from balancer.runtime.gate import (
     parse_conditions,
 )
 from balancer.runtime.tally import LEAST, Tally
+from balancer.spec.slo import SloSpec
 
 BOTH = "errors>+0.5%,p95>1.3x"
+NO_SLOS: Mapping[str, SloSpec] = {}
 NONE = Tally(0, 0, (0,) * CELLS)
 
 
@@ -29,8 +31,10 @@ def tally(requests: int, errors: int = 0, bucket: int = 3) -> Tally:
 class Run:
     """A gate that looks every half second while both sides get requests."""
 
-    def __init__(self, conditions: str = BOTH, hold: float = 10.0) -> None:
-        self.gate = Gate(frozenset(["new"]), parse_conditions(conditions), hold)
+    def __init__(
+        self, conditions: str = BOTH, hold: float = 10.0, slos: Mapping[str, SloSpec] = NO_SLOS
+    ) -> None:
+        self.gate = Gate(frozenset(["new"]), parse_conditions(conditions, slos.get), hold)
         self.now = 100.0
         self.totals = {"old": NONE, "new": NONE}
         self.gate.look(self.now, dict(self.totals))
@@ -154,3 +158,49 @@ def test_a_quantile_is_interpolated_within_its_bucket() -> None:
     assert Tally(100, 0, tuple(counts)).quantile(0.5) == pytest.approx(0.010)
     assert Tally(100, 0, tuple(counts)).quantile(0.75) == pytest.approx(0.0175)
     assert NONE.quantile(0.95) == pytest.approx(60.0)
+
+
+# --- slo
+
+SLO = SloSpec(route="web", pool="new", latency=0.01, percentile=0.95, errors=0.01, window=86_400.0)
+
+
+def promised(**slos: SloSpec) -> Run:
+    return Run("slo", slos=slos)
+
+
+def test_slo_is_breached_by_a_watched_side_that_is_too_slow() -> None:
+    run = promised(new=SLO)
+    assert run.goes_on({"old": tally(200), "new": tally(200, bucket=4)}) == (
+        Verdict.BREACHED,
+        "slo: new: 100.00% of its responses began later than 10 ms (promised: 5% at most)",
+    )
+
+
+def test_slo_is_breached_by_a_watched_side_that_fails() -> None:
+    verdict, why = promised(new=SLO).goes_on({"old": tally(200), "new": tally(200, errors=9)})
+    assert (verdict, why) == (
+        Verdict.BREACHED,
+        "slo: new: 4.50% of its requests failed (promised: 1% at most)",
+    )
+
+
+def test_slo_is_not_about_the_sides_that_are_not_watched() -> None:
+    run = promised(new=SLO, old=SLO)
+    assert run.goes_on({"old": tally(200, 100, bucket=9), "new": tally(200)}, looks=30)[0] is Verdict.HELD
+
+
+def test_slo_holds_where_nothing_is_promised_any_more() -> None:
+    run = promised()
+    assert run.goes_on({"old": tally(200), "new": tally(200, 200)}, looks=30)[0] is Verdict.HELD
+
+
+def test_two_watches_for_the_slo_are_the_same() -> None:
+    assert parse_conditions("slo", NO_SLOS.get) == parse_conditions("slo", {"new": SLO}.get)
+
+
+def test_a_side_is_compared_over_bounds_that_a_reload_has_added() -> None:
+    run = Run("p95>1.3x")
+    after = Edges(with_own(DEFAULT, [0.3]))
+    more = {"old": tally(200)._replace(edges=after), "new": tally(200, bucket=9)._replace(edges=after)}
+    assert run.goes_on(more)[0] is Verdict.BREACHED

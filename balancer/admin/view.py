@@ -201,6 +201,19 @@ class SloView:
 
 
 @dataclass(frozen=True, slots=True)
+class SloCounts:
+    """What is promised for the requests of a side, and how it was kept since the start of the instance."""
+
+    latency: float  # seconds within which the response to `percentile` of them begins
+    percentile: float  # 95.0
+    errors: float  # the share of them that may fail
+    window: float  # seconds over which this is promised
+    requests: int  # those whose response has begun
+    slow: int  # of these, later than `latency`
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class SideView:
     """A pool of a route now. Counts are sums over all workers since the start of the instance."""
 
@@ -215,6 +228,7 @@ class SideView:
     first_byte_buckets: list[int]  # from the request's head to the response's first byte
     retries: int
     eligible: int  # upstreams
+    slo: SloCounts | None = None  # None if nothing is promised
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def split(
         str | None,
         typer.Option(
             metavar="CONDITIONS",
-            help="With --hold: what takes the change back; errors>+0.5%,p95>1.3x if unset.",
+            help="With --hold: what takes the change back, such as slo; errors>+0.5%,p95>1.3x if unset.",
         ),
     ] = None,
 ) -> None:
@@ -40,6 +40,8 @@ def split(
     [green]balancer split web stable=50 canary=50[/green]
 
     [green]balancer split web canary=50 --hold 10m --abort-if 'errors>+0.5%,p95>1.3x'[/green]
+
+    [green]balancer split web canary=50 --hold 10m --abort-if slo[/green]
 
     The change reaches all workers at once. A restart forgets it, unless
     STATE__FILE is set.

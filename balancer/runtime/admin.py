@@ -61,6 +61,6 @@ class Admin:
 def load() -> "type[AdminServer]":
     """Load aiohttp, and prometheus_client for the first scrape: together 0.2 s of CPU."""
     from balancer.admin.server import AdminServer
-    from balancer.telemetry import fleet_metrics, segment_metrics  # noqa: F401 - used by `Instance.scrape`
+    from balancer.telemetry import fleet_metrics, segment_metrics, slo_metrics  # noqa: F401 - used by `Instance.scrape`
 
     return AdminServer

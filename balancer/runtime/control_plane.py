@@ -133,7 +133,9 @@ class ControlPlane:
                 self.discovery.watch_entry(pool.name, name)
         self.operator = Operator(self.fleet, self.splits, self.readonly, clock)
         self.overload = OverloadWatch(self.fleet, ledger, clock)
-        self.routes = RouteCounts(spec.worker.routes, self.splits, self.readonly, self.fleet, ledger)
+        self.routes = RouteCounts(
+            spec.worker.routes, self.splits, self.readonly, self.fleet, ledger, self.slos.of
+        )
 
     def _tally(self, route: str, pool: str) -> Tally:
         ledger = self._around.ledger

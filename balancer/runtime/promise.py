@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from balancer.admin.view import SloView
+from balancer.admin.view import SloCounts, SloView
 from balancer.runtime.tally import LEAST, Tally, exceeds
 from balancer.spec.slo import SloSpec
 
@@ -22,13 +22,30 @@ def judged(slo: SloSpec, tally: Tally) -> SloView:
         met = not (exceeds(slow, 1 - slo.percentile, requests) or exceeds(failed, slo.errors, requests))
     return SloView(
         latency=slo.latency,
-        percentile=round(slo.percentile * 100, 6),
+        percentile=_percentile(slo),
         errors=slo.errors,
         slow_share=slow / requests if requests else None,
         failed_share=failed / requests if requests else None,
         met=met,
         n=requests,
     )
+
+
+def counts(slo: SloSpec, tally: Tally) -> SloCounts:
+    """What is promised, with what `tally` has counted."""
+    return SloCounts(
+        latency=slo.latency,
+        percentile=_percentile(slo),
+        errors=slo.errors,
+        window=slo.window,
+        requests=tally.begun,
+        slow=tally.slower(slo.latency),
+        failed=tally.errors,
+    )
+
+
+def _percentile(slo: SloSpec) -> float:
+    return round(slo.percentile * 100, 6)
 
 
 def judged_together(sides: Sequence[tuple[SloSpec, Tally]]) -> SloView | None:

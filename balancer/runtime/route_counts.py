@@ -1,14 +1,16 @@
 """The routes with the counts of each side (L7), for the admin API."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from balancer.admin.view import RouteView, SideView
 from balancer.edges import Edges
 from balancer.runtime.fleet import Fleet
+from balancer.runtime.promise import counts
 from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.splits import Splits
-from balancer.runtime.tally import DURATIONS, codes_of, first_bytes
+from balancer.runtime.tally import DURATIONS, codes_of, first_bytes, tally
+from balancer.spec.slo import SloSpec
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
@@ -30,12 +32,15 @@ class RouteCounts:
         readonly: ReadonlyRoutes,
         fleet: Fleet,
         ledger: Ledger,
+        slo_of: Callable[[str, str], SloSpec | None] = lambda route, pool: None,
     ) -> None:
+        """`slo_of(route, pool)` is what is promised."""
         self._routes = routes
         self.splits = splits
         self.readonly = readonly
         self._fleet = fleet
         self._ledger = ledger
+        self._slo_of = slo_of
 
     def settle(self, routes: Sequence[RouteSpec]) -> None:
         """The routes are these now."""
@@ -67,7 +72,11 @@ class RouteCounts:
             RouteView(
                 name,
                 is_split,
-                [_side(one, rows[name, one[0]], edges) for one in sides if (name, one[0]) in rows],
+                [
+                    _side(one, rows[name, one[0]], edges, self._slo_of(name, one[0]))
+                    for one in sides
+                    if (name, one[0]) in rows
+                ],
                 self.splits.gate(name),
                 self.splits.last_gate(name),
                 self.readonly.left(name),
@@ -76,7 +85,7 @@ class RouteCounts:
         ]
 
 
-def _side(state: _State, cells: list[int], edges: Edges) -> SideView:
+def _side(state: _State, cells: list[int], edges: Edges, slo: SloSpec | None) -> SideView:
     pool, weight, eligible = state
     codes = codes_of(cells)
     return SideView(
@@ -91,4 +100,5 @@ def _side(state: _State, cells: list[int], edges: Edges) -> SideView:
         first_byte_buckets=edges.ascending(first_bytes(cells)),
         retries=cells[c.ROUTE_RETRIES],
         eligible=eligible,
+        slo=None if slo is None else counts(slo, tally(cells, edges)),
     )

@@ -1,6 +1,7 @@
 """Promises and buckets in the settings: values, where they come from, and what is refused."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -30,7 +31,7 @@ def promised(**environ: str) -> dict[tuple[str, str], tuple[float, float, float,
     }
 
 
-def routes(*routes: dict[str, object]) -> str:
+def routes(*routes: Mapping[str, object]) -> str:
     return json.dumps(list(routes))
 
 

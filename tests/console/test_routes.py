@@ -129,3 +129,26 @@ def test_both_fit_into_the_height_of_a_terminal() -> None:
     both = {**pools(*(upstream(f"app{number}:8000") for number in range(50))), **answer(*many)}
     console = Console(file=StringIO(), width=100)
     assert len(console.render_lines(shown_status.fitting(both, console, 24), pad=False)) <= 24
+
+
+SLO = {"latency": 0.3, "percentile": 95.0, "errors": 0.01, "window": 2_592_000.0}
+
+
+@pytest.mark.parametrize(
+    ("counts", "note"),
+    [
+        ({"requests": 1000, "slow": 50, "failed": 10}, []),
+        ({"requests": 0, "slow": 0, "failed": 0}, []),
+        (
+            {"requests": 1000, "slow": 81, "failed": 0},
+            ["api: of 1,000 requests at api so far 8.10% later than 300ms (promised: 5%)", ""],
+        ),
+        (
+            {"requests": 1000, "slow": 0, "failed": 11},
+            ["api: of 1,000 requests at api so far 1.10% failed (promised: 1%)", ""],
+        ),
+    ],
+    ids=["kept", "no requests", "slow", "failed"],
+)
+def test_a_promise_that_was_not_kept_is_noted(counts: dict[str, int], note: list[str]) -> None:
+    assert shown(route("api", {**side("api", 1, {"200": 9}, FAST), "slo": {**SLO, **counts}})) == note

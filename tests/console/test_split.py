@@ -13,6 +13,7 @@ from balancer.console.split import (
     HEADINGS,
     NOT_WATCHED,
     SplitCommand,
+    _since,
     parse_weights,
     set_read_only,
     split_everywhere,
@@ -294,3 +295,10 @@ def test_without_a_watch_several_instances_are_only_changed() -> None:
     output = StringIO()
     assert split_everywhere(clients, Console(file=output, width=200), "web", {"canary": 10}, None, "") == 0
     assert output.getvalue().count("web is split: stable 1 (25%), canary 3 (75%)") == 2
+
+
+def test_counts_are_compared_over_the_bounds_of_both_looks() -> None:
+    before = {**side("canary", 1, {"200": 10}, [4, 3, 2, 1, 0]), "bounds": BOUNDS}
+    finer = {**side("canary", 1, {"200": 30}, [4, 3, 6, 10, 4, 3]), "bounds": [0.001, 0.01, 0.05, 0.1, 1.0]}
+    found = _since(finer, before)
+    assert (found["bounds"], found["first_byte_buckets"]) == (BOUNDS, [0, 0, 14, 3, 3])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from balancer.console.top_rates import MIXED, Look, PoolRow, Row, UpstreamRow, ordered, rows
+from balancer.console.top_rates import MIXED, Look, PoolRow, Row, UpstreamRow, bounds, ordered, rows
 from balancer.console.top_table import lines, rate, table
 from tests.console.top_answers import BOUNDS, answer, one, text_of
 
@@ -150,3 +150,29 @@ def test_a_long_name_keeps_its_ends() -> None:
     assert printed[2].startswith("  some-")
     assert "\u2026" in printed[2]
     assert ":8000 active" in printed[2]
+
+
+def test_instances_with_other_bounds_are_shown_over_those_that_all_have() -> None:
+    finer = {
+        **answer(one("app1:8000", 0, first_byte_buckets=[0] * 6)),
+        "first_byte_bounds": [0.001, 0.01, 0.05, 0.1, 1.0],
+    }
+    later = {
+        **answer(one("app1:8000", 100, first_byte_buckets=[0, 0, 90, 10, 0, 0])),
+        "first_byte_bounds": finer["first_byte_bounds"],
+    }
+    looks = [
+        Look("a", answer(one("app1:8000", 100)), answer(one("app1:8000", 0)), 1.0),
+        Look("b", later, finer, 1.0),
+    ]
+    (pool,) = rows(looks)
+    assert (bounds(looks), pool.total.buckets) == (BOUNDS, [0, 100, 100, 0, 0])
+
+
+def test_a_look_after_a_reload_that_has_added_a_bound_has_the_common_ones() -> None:
+    now = {
+        **answer(one("app1:8000", 100, first_byte_buckets=[0, 0, 90, 10, 0, 0])),
+        "first_byte_bounds": [0.001, 0.01, 0.05, 0.1, 1.0],
+    }
+    (pool,) = rows([Look("a", now, answer(one("app1:8000", 40, first_byte_buckets=[0, 0, 40, 0, 0])), 1.0)])
+    assert pool.total.buckets == [0, 0, 60, 0, 0]

@@ -10,6 +10,7 @@ from balancer.runtime.readonly import ReadonlyRoutes
 from balancer.runtime.route_counts import RouteCounts
 from balancer.runtime.splits import Splits
 from balancer.runtime.tally import Tally
+from balancer.spec.slo import SloSpec
 from balancer.spec.worker import RouteSpec
 from balancer.telemetry.ledger import Ledger
 from tests.fakes.loop import FakeClock
@@ -26,6 +27,7 @@ class FakeNotes:
 
         self.clock = FakeClock()
         self.tallies: dict[str, Tally] = {}
+        self.slos: dict[str, SloSpec] = {}  # by pool
 
     def tally(self, route: str, pool: str) -> Tally:
         return self.tallies[pool]
@@ -44,6 +46,7 @@ def splits(routes: Sequence[RouteSpec] = (), notes: FakeNotes | None = None) -> 
         note=notes.note,
         broadcast=notes.told.append,
         tally=notes.tally,
+        slo_of=lambda route, pool: notes.slos.get(pool),
         clock=notes.clock,
         log=log,
     )

@@ -14,6 +14,10 @@ from tests.fakes.reloading import reloading
 pytestmark = pytest.mark.integration
 
 WEB = 'pool="default",route="default"'
+NOT_PROMISED = (
+    "abort_if 'slo' asks for an SLO, and nothing is promised for requests of route web at stable; set "
+    "SLO__LATENCY of the pool, or slo of the route"
+)
 SLOW = 0.75  # seconds; more than what is promised here
 
 
@@ -123,10 +127,7 @@ async def test_a_canary_that_misses_its_slo_is_taken_back() -> None:
             async with session.patch(url, json={"weights": {"stable": 95}, "gate": gate}) as answer:
                 assert (answer.status, await answer.json()) == (
                     409,
-                    {
-                        "error": "abort_if 'slo' asks for an SLO, and nothing is promised for requests of route "
-                        "web at stable; set SLO__LATENCY of the pool, or slo of the route"
-                    },
+                    {"error": NOT_PROMISED},
                 )
             ended: dict[str, Any] = {}
 

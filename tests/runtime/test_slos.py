@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # memoryview[int] is not subscriptable at run time in 3.11
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -19,7 +19,7 @@ from balancer.telemetry.segment import Segment
 MS = 1_000_000
 
 
-def spec(counted: tuple[float, ...] = DEFAULT, **environ: str) -> InstanceSpec:
+def spec(environ: Mapping[str, str], counted: tuple[float, ...] = DEFAULT) -> InstanceSpec:
     given = {f"BALANCER_{name}": value for name, value in environ.items()}
     settings = load({"BALANCER_UPSTREAMS": "a:1", **given})
     return instance_spec(settings, via="", max_connections=10, counted=counted)
@@ -30,7 +30,7 @@ class Harness:
 
     def __init__(self, segment: Segment, **environ: str) -> None:
         self.ledger = Ledger(segment)
-        self.spec = spec(**environ)
+        self.spec = spec(environ)
         self.row = self.ledger.row(Kind.ROUTE, "default", "default")
         self.slos = Slos(self.spec, self.ledger)
         self.edges = self.ledger.edges
@@ -59,7 +59,7 @@ class Harness:
         self.cells[c.ROUTE_BEGAN + self.edges.cell(round(after * MS))] -= 1
 
     def reload(self, **environ: str) -> None:
-        self.spec = spec(self.spec.worker.edges, **environ)
+        self.spec = spec(environ, self.spec.worker.edges)
         self.slos.settle(self.spec)
 
     def counts(self) -> tuple[int, int, int]:
@@ -172,13 +172,14 @@ def test_the_metrics_show_the_chosen_bounds_and_the_latencies(segment: Segment) 
 
 def test_what_is_promised_is_found_by_route_and_by_pool(segment: Segment) -> None:
     ledger = Ledger(segment)
-    promised = spec(
-        POOLS__STABLE__UPSTREAMS="s:80",
-        POOLS__CANARY__UPSTREAMS="c:80",
-        SLO__LATENCY="1s",
-        POOLS__CANARY__SLO__LATENCY="0",
-        ROUTES="/api/=default, /a/=stable:90|canary:10, /=stable",
-    )
+    environ = {
+        "POOLS__STABLE__UPSTREAMS": "s:80",
+        "POOLS__CANARY__UPSTREAMS": "c:80",
+        "SLO__LATENCY": "1s",
+        "POOLS__CANARY__SLO__LATENCY": "0",
+        "ROUTES": "/api/=default, /a/=stable:90|canary:10, /=stable",
+    }
+    promised = spec(environ)
     slos = Slos(promised, ledger)
     assert [one.pool for one in slos.of_route("stable-canary")] == ["stable"]
     assert [one.route for one in slos.of_pool("stable")] == ["stable-canary", "stable"]

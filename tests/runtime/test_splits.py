@@ -12,6 +12,7 @@ from balancer.runtime.blueprint import instance_spec
 from balancer.runtime.splits import Splits
 from balancer.runtime.tally import Tally
 from balancer.spec.part import replaced
+from balancer.spec.slo import SloSpec
 from balancer.spec.worker import RouteSpec
 from tests.fakes.splits import FakeNotes, operator, splits
 from tests.runtime.fleet_harness import Harness
@@ -115,7 +116,7 @@ AT = "1994-11-06T08:49:37.000Z"
 
 
 def counted(requests: int, errors: int) -> Tally:
-    return Tally(requests, errors, (requests, *[0] * (CELLS - 1)))
+    return Tally(requests, errors, (0, requests, *[0] * (CELLS - 2)))
 
 
 def test_a_breach_gives_the_weights_back_and_says_why() -> None:
@@ -300,3 +301,37 @@ def test_a_watched_change_goes_on_over_a_reload_and_ends_with_its_route() -> Non
     split.look()
     with pytest.raises(RefusedError, match="is not split"):
         split.set("stable-canary", {"stable": 1})
+
+
+def test_a_watch_for_the_slo_needs_a_promise_for_every_side_that_grows() -> None:
+    notes = FakeNotes()
+    split = made(notes)
+    wish = GateWish(10.0, "slo")
+    with pytest.raises(RefusedError) as caught:
+        split.set("stable-canary", {"canary": 90}, wish)
+    assert str(caught.value) == (
+        "abort_if 'slo' asks for an SLO, and nothing is promised for requests of route stable-canary at "
+        "canary; set SLO__LATENCY of the pool, or slo of the route"
+    )
+    notes.slos["canary"] = SloSpec(
+        route="stable-canary", pool="canary", latency=0.5, percentile=0.95, errors=0.01, window=3600.0
+    )
+    assert split.set("stable-canary", {"canary": 90}, wish)
+
+
+def test_what_is_promised_now_counts_for_a_watch_that_is_under_way() -> None:
+    notes = FakeNotes()
+    notes.slos["canary"] = slo = SloSpec(
+        route="stable-canary", pool="canary", latency=0.5, percentile=0.95, errors=0.5, window=3600.0
+    )
+    split = made(notes)
+    split.set("stable-canary", {"canary": 90}, GateWish(10.0, "slo"))
+    notes.tallies = {"stable": counted(0, 0), "canary": counted(0, 0)}
+    split.look()
+    notes.clock.advance(0.5)
+    notes.tallies = {"stable": counted(500, 0), "canary": counted(500, 100)}
+    notes.slos["canary"] = replaced(slo, errors=0.01)
+    split.look()
+    assert split.last_gate("stable-canary") == GateEnd(
+        1, "breached", "slo: canary: 20.00% of its requests failed (promised: 1% at most)"
+    )

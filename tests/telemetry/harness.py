@@ -5,7 +5,7 @@ from itertools import chain
 from prometheus_client.parser import text_string_to_metric_families
 
 from balancer.telemetry import columns as c
-from balancer.telemetry import fleet_metrics, segment_metrics
+from balancer.telemetry import fleet_metrics, segment_metrics, slo_metrics
 from balancer.telemetry.buckets import Buckets
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import WIDTH, Ledger
@@ -16,6 +16,7 @@ from balancer.telemetry.samples import (
     FleetSample,
     PoolSample,
     ReloadSample,
+    SloSample,
     UpstreamSample,
     WorkerSample,
 )
@@ -33,6 +34,7 @@ POOL = PoolSample(
     check_durations=[1, 2, *[0] * (c.HISTOGRAM_CELLS - 2)],
     check_seconds=0.25,
 )
+SLO = SloSample("web", "apps", 0.3, 0.95, 0.01, 2_592_000.0, requests=1000, slow=12, failed=3)
 UPSTREAM = UpstreamSample(
     pool="apps",
     upstream="app1:8000",
@@ -92,6 +94,7 @@ class Harness:
         return render(
             chain(
                 segment_metrics.families(self.ledger, log_dropped=3, buckets=Buckets()),
+                slo_metrics.families([SLO]),
                 fleet_metrics.families(fleet, [WORKER], "1.2.3", "plain", Buckets()),
             )
         )

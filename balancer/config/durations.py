@@ -31,5 +31,9 @@ def format_duration(seconds: float) -> str:
     milliseconds = round(seconds * 1000)
     if 0 < milliseconds < _LARGEST and milliseconds / 1000 == seconds:
         return f"{milliseconds}ms"
+    if 0 < seconds < 1:
+        shorter = f"{seconds * 1000:.9f}".rstrip("0").rstrip(".") + "ms"
+        if parse_duration(shorter) == seconds:
+            return shorter
     # repr() is the shortest decimal that reads back as the same float; Decimal writes it without exponent.
     return f"{Decimal(repr(float(seconds))):f}s" if seconds else "0s"

@@ -72,6 +72,14 @@ def _off(group: str) -> _Rule:
     )
 
 
+def _promises_nothing(settings: Settings) -> bool:
+    """Neither here, nor in a pool or a route that takes the rest from here."""
+    pools = (settings, *settings.pools.values())
+    return not any(pool.slo.latency for pool in pools) and not any(
+        route.slo.latency for route in settings.routes
+    )
+
+
 _RULES: tuple[_Rule, ...] = (
     *(_off(group[0]) for group in GROUPS if (*group, "enabled") in BY_PATH),
     _Rule(
@@ -178,8 +186,8 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         tuple(f"slo.{name}" for name in SloSettings.model_fields if name != "latency"),
         _when(
-            lambda s: not s.slo.latency,
-            "while SLO__LATENCY is not set: nothing is promised; set it, or remove this",
+            _promises_nothing,
+            "while no SLO__LATENCY is set: nothing is promised; set it, or remove this",
         ),
     ),
     _Rule(

@@ -2,7 +2,7 @@
 counted for them while requests are served."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import TypeAlias
 
 from balancer.edges import Edges
@@ -59,10 +59,15 @@ class Slos:
 
     def settle(self, spec: InstanceSpec) -> None:
         """The promises are these now."""
+        self._shown = spec.buckets
+        edges = Edges(spec.worker.edges)
+        if edges.order == self._ledger.edges.order and spec.slos == tuple(
+            each.slo for each in self._sides.values()
+        ):
+            return
         with self._lock:
-            before = self._tallies()
-            self._ledger.edges = edges = Edges(spec.worker.edges)
-            self._shown = spec.buckets
+            before = self._tallies({(slo.route, slo.pool) for slo in spec.slos})
+            self._ledger.edges = edges
             old, self._sides = self._sides, {}
             for slo in spec.slos:
                 side = slo.route, slo.pool
@@ -97,8 +102,7 @@ class Slos:
     def samples(self) -> list[SloSample]:
         """What the metrics show; sums the segment."""
         with self._lock:
-            tallies = self._tallies() if self._sides else {}
-            return list(self._samples(tallies))
+            return list(self._samples(self._tallies(self._sides)))
 
     def _samples(self, tallies: Mapping[_Side, Tally]) -> Iterator[SloSample]:
         for side, counted in self._sides.items():
@@ -106,12 +110,11 @@ class Slos:
             shown = counted.shown if now is None else counted.show(_counts(slo, now))
             yield SloSample(*side, slo.latency, slo.percentile, slo.errors, slo.window, *shown)
 
-    def _tallies(self) -> dict[_Side, Tally]:
-        """Of all sides, by the bounds in force."""
+    def _tallies(self, sides: Container[_Side]) -> dict[_Side, Tally]:
+        """Of these sides, by the bounds in force."""
         edges = self._ledger.edges
-        return {
-            (labels[0], labels[1]): tally(cells, edges) for labels, cells in self._ledger.totals(Kind.ROUTE)
-        }
+        rows = self._ledger.totals(Kind.ROUTE, sides)
+        return {(route, pool): tally(cells, edges) for (route, pool), cells in rows}
 
 
 def _counts(slo: SloSpec, found: Tally) -> _Counts:

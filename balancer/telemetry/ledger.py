@@ -6,7 +6,7 @@ is reused only after every incarnation that may know it has released it.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 from zlib import crc32
 
@@ -163,10 +163,12 @@ class Ledger:
         """The cells of a row in a page that `take_page` has returned, and that no worker owns."""
         return self._live[index].row(row)
 
-    def totals(self, kind: Kind) -> list[tuple[Labels, list[int]]]:
-        """Labels and totals of all entities of one kind, in order of allocation."""
+    def totals(self, kind: Kind, only: Container[Labels] | None = None) -> list[tuple[Labels, list[int]]]:
+        """Labels and totals of all entities of one kind, or those in `only`, in order of allocation."""
         totals = []
         for labels, row in self.entities(kind):
+            if only is not None and labels not in only:
+                continue
             with self._lock:
                 if self._rows.get((kind, labels)) == row:  # it may have been removed since
                     totals.append((labels, self._sum(kind, row)))

@@ -210,7 +210,7 @@ def test_an_instance_that_has_counted_many_bounds_has_no_room_for_more() -> None
 def test_a_promise_without_a_latency_has_no_effect(environ: dict[str, str]) -> None:
     (warning,) = load_with_origins(given(UPSTREAMS="a:1", **environ)).warnings
     assert warning.endswith(
-        "has no effect while SLO__LATENCY is not set: nothing is promised; set it, or remove this"
+        "has no effect while no SLO__LATENCY is set: nothing is promised; set it, or remove this"
     )
 
 
@@ -218,7 +218,7 @@ def test_a_route_that_promises_nothing_but_a_share_is_reported() -> None:
     web = {"name": "web", "pool": "default", "slo": {"errors": "2%"}}
     (warning,) = load_with_origins(given(UPSTREAMS="a:1", ROUTES=routes(web))).warnings
     assert warning == (
-        "BALANCER_ROUTES: route 1 (web): slo.errors: has no effect while SLO__LATENCY is not set: nothing is "
+        "BALANCER_ROUTES: route 1 (web): slo.errors: has no effect while no SLO__LATENCY is set: nothing is "
         "promised; set it, or remove this"
     )
 
@@ -230,3 +230,16 @@ def test_a_share_is_written_as_it_is_read(text: str) -> None:
 
 def test_a_share_may_be_a_number() -> None:
     assert parse_share(0.01) == parse_share("0.01") == parse_share("1 %") == 0.01
+
+
+@pytest.mark.parametrize(
+    "latency",
+    [
+        {"SLO__LATENCY": "1s"},
+        {"POOLS__API__UPSTREAMS": "a:2", "POOLS__API__SLO__LATENCY": "1s", "ROUTES": "/api/=api, /=default"},
+        {"ROUTES": '[{"pool": "default", "slo": {"latency": "1s"}}]'},
+    ],
+    ids=["the same place", "a pool", "a route"],
+)
+def test_a_share_has_an_effect_wherever_a_latency_is_set(latency: dict[str, str]) -> None:
+    assert load_with_origins(given(UPSTREAMS="a:1", SLO__ERRORS="2%", **latency)).warnings == ()

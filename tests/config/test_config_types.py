@@ -55,7 +55,7 @@ def test_duration_survives_a_round_trip(seconds: float) -> None:
         (90.0, "90s"),
         (60.0, "1m"),
         (7200.0, "2h"),
-        (0.0001, "0.0001s"),
+        (0.0001, "0.1ms"),
     ],
     ids=str,
 )

@@ -286,6 +286,7 @@ async def test_examples_in_the_docs_have_the_keys_of_real_responses(
         "UPSTREAMS": f"{dead},{app.address}",
         "TLS__LISTEN": "127.0.0.1:0",
         "TLS__CERTIFICATES": f"{certificate}:{key}",
+        "SLO__LATENCY": "250ms",
     }
     async with running(**settings) as balancer:
         await admin(balancer, "/api/events?after=0&wait=15")

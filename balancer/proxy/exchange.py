@@ -499,11 +499,12 @@ class Exchange(ExchangeState):
         started = self.started_ns
         if self.first_byte_ns < started:  # that of an earlier exchange: the client side crashed in `respond`
             return
-        edges = self.side.counters.edges
-        began, ended = edges.cell(self.first_byte_ns - started), edges.cell(now - started)
-        if began != ended:
-            self.side.counters.count(ROUTE_BEGAN + began)
-            self.side.counters.count(ROUTE_BEGAN + ended, -1)
+        counters = self.side.counters
+        edges = counters.edges
+        began = edges.bucket(self.first_byte_ns - started)
+        if began < len(edges.ns) and now - started > edges.ns[began]:
+            counters.count(ROUTE_BEGAN + edges.cells[began])
+            counters.count(ROUTE_BEGAN + edges.cell(now - started), -1)
 
     def _end(self, now: int) -> None:
         """Count and log. After this the exchange may be started again."""

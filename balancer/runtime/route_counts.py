@@ -1,7 +1,7 @@
 """The routes with the counts of each side (L7), for the admin API."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from balancer.admin.view import RouteView, SideView
 from balancer.edges import Edges
@@ -16,9 +16,17 @@ from balancer.telemetry import columns as c
 from balancer.telemetry.columns import Kind
 from balancer.telemetry.ledger import Ledger
 
-_State: TypeAlias = tuple[
-    str, int, int
-]  # of a side: its pool, its weight, and how many upstreams are eligible
+
+class _State(NamedTuple):
+    """A side now; `eligible` are upstreams, `slo` is what is promised."""
+
+    pool: str
+    weight: int
+    eligible: int
+    slo: SloSpec | None
+
+
+_ANSWERS_ITSELF = _State("", 0, 0, None)
 _Routes: TypeAlias = tuple[str, bool, list[_State]]  # a route, and whether it is split
 
 
@@ -52,14 +60,14 @@ class RouteCounts:
             (
                 route.name,
                 route.split is not None,
-                [
-                    (side.pool, self._weight(route, side.pool), self._fleet.pools[side.pool].eligible())
-                    for side in route.sides
-                ]
-                or [("", 0, 0)],
+                [self._state(route, side.pool) for side in route.sides] or [_ANSWERS_ITSELF],
             )
             for route in self._routes
         ]
+
+    def _state(self, route: RouteSpec, pool: str) -> _State:
+        eligible = self._fleet.pools[pool].eligible()
+        return _State(pool, self._weight(route, pool), eligible, self._slo_of(route.name, pool))
 
     def _weight(self, route: RouteSpec, pool: str) -> int:
         weights = self.splits.weights(route.name)
@@ -72,11 +80,7 @@ class RouteCounts:
             RouteView(
                 name,
                 is_split,
-                [
-                    _side(one, rows[name, one[0]], edges, self._slo_of(name, one[0]))
-                    for one in sides
-                    if (name, one[0]) in rows
-                ],
+                [_side(one, rows[name, one.pool], edges) for one in sides if (name, one.pool) in rows],
                 self.splits.gate(name),
                 self.splits.last_gate(name),
                 self.readonly.left(name),
@@ -85,8 +89,8 @@ class RouteCounts:
         ]
 
 
-def _side(state: _State, cells: list[int], edges: Edges, slo: SloSpec | None) -> SideView:
-    pool, weight, eligible = state
+def _side(state: _State, cells: list[int], edges: Edges) -> SideView:
+    pool, weight, eligible, slo = state
     codes = codes_of(cells)
     return SideView(
         pool=pool,

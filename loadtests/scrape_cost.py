@@ -12,7 +12,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import uvloop
 
@@ -46,8 +46,8 @@ class Workers:
     def unready(self) -> list[str]:
         return []
 
-    def samples(self) -> list[WorkerSample]:
-        return [WorkerSample(slot, True, 0, 1.0, 1 << 25, 100) for slot in range(WORKERS)]
+    def sampling(self) -> Callable[[], list[WorkerSample]]:
+        return lambda: [WorkerSample(slot, True, 0, 1.0, 1 << 25, 100) for slot in range(WORKERS)]
 
 
 class Checks:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from balancer.messages import FromSupervisor, Start
+from balancer.runtime.process_stats import ProcessStats
 from balancer.runtime.worker_process import OnEnded, OnMessage
 
 
@@ -12,6 +13,9 @@ class Process(Protocol):
     """A worker process in the view of its slot."""
 
     pid: int
+
+    def stats(self) -> ProcessStats:
+        """Its usage so far. May be called from another thread, also after its end."""
 
     def send(self, message: FromSupervisor) -> bool:
         """Queue a message."""

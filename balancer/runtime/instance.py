@@ -68,8 +68,8 @@ class WorkerReports(Protocol):
     def unready(self) -> list[str]:
         """One sentence for each worker that is not ready."""
 
-    def samples(self) -> Sequence[WorkerSample]:
-        """Samples for the metrics; called in a thread."""
+    def sampling(self) -> Callable[[], Sequence[WorkerSample]]:
+        """The workers at this moment; what it returns makes their samples, and is called in a thread."""
 
 
 class Checks(Protocol):
@@ -183,7 +183,9 @@ class Instance:
         self._slos = slos
         self._log_dropped = log_dropped
         self._failures: deque[FailureRecord] = deque(maxlen=FAILURES_KEPT)
-        self._scrape = Scrape(lambda: partial(self._render, self.sample(), self._buckets()))
+        self._scrape = Scrape(
+            lambda: partial(self._render, self.sample(), self._workers.sampling(), self._buckets())
+        )
 
     # --- the supervisor's calls
 
@@ -379,7 +381,9 @@ class Instance:
     def _buckets(self) -> Buckets:
         return Buckets() if self._slos is None else self._slos.buckets()
 
-    def _render(self, fleet: FleetSample, buckets: Buckets) -> bytes:
+    def _render(
+        self, fleet: FleetSample, workers: Callable[[], Sequence[WorkerSample]], buckets: Buckets
+    ) -> bytes:
         # Loaded by `runtime.admin`, after the workers: prometheus_client takes 40 ms.
         from balancer.telemetry import fleet_metrics, segment_metrics, slo_metrics
         from balancer.telemetry.metrics import render
@@ -388,7 +392,7 @@ class Instance:
             chain(
                 segment_metrics.families(self._ledger, self._log_dropped(), buckets),
                 slo_metrics.families(() if self._slos is None else self._slos.samples()),
-                fleet_metrics.families(fleet, self._workers.samples(), __version__, build.kind(), buckets),
+                fleet_metrics.families(fleet, workers(), __version__, build.kind(), buckets),
             )
         )
 

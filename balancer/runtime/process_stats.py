@@ -16,8 +16,8 @@ class ProcessStats:
     open_fds: int = 0
 
 
-def read_stats(pid: int) -> ProcessStats:
-    """All zero for a process that has ended."""
+def read_stats(pid: int) -> ProcessStats | None:
+    """None if there is no such process any more."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The command's name, in parentheses, may contain anything; utime is field 14, stime field 15.
@@ -30,4 +30,4 @@ def read_stats(pid: int) -> ProcessStats:
             len(os.listdir(f"/proc/{pid}/fd")),
         )
     except (OSError, IndexError, ValueError):
-        return ProcessStats()
+        return None

@@ -11,6 +11,7 @@ from balancer.messages import FromSupervisor, FromWorker, Start, from_workers
 from balancer.runtime import signals
 from balancer.runtime.channel import Channel
 from balancer.runtime.interpreter import Interpreter
+from balancer.runtime.process_stats import ProcessStats, read_stats
 
 LAST_GRACE = 1.0  # seconds between the end of the channel and the end of the process
 
@@ -58,6 +59,7 @@ class WorkerProcess:
     ) -> None:
         self._on_ended = on_ended
         self._ended: Ended | None = None
+        self._stats = ProcessStats()  # as last read
         self._channel_lost = False
         self._last_grace: asyncio.TimerHandle | None = None
         self._channel = Channel(_READS, on_message, self._lost, on_error)
@@ -70,6 +72,16 @@ class WorkerProcess:
         self._opening = self._loop.create_task(
             self._open(interpreter.channel), name=f"channel of worker {self.pid}"
         )
+
+    def stats(self) -> ProcessStats:
+        """Its usage so far, whose CPU time never decreases. May be called from another thread, also after its
+        end: then of the CPU time only is anything left."""
+        now = read_stats(self.pid) if self._ended is None else None
+        if now is None:  # it has ended, perhaps just now
+            ended = self._ended
+            now = ProcessStats(self._stats.cpu_seconds if ended is None else ended.cpu_seconds)
+        self._stats = now
+        return now
 
     def send(self, message: FromSupervisor) -> bool:
         """Queue a message to the worker; False if it will not get it."""

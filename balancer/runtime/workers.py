@@ -1,7 +1,6 @@
 """Starts, watches, replaces and finally shuts down the workers of this instance (L7)."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import assert_never
@@ -33,12 +32,12 @@ from balancer.runtime.adoption import abandon, adopt, release
 from balancer.runtime.generation import Generation
 from balancer.runtime.memory import room_for_a_worker
 from balancer.runtime.predecessors import Predecessors
-from balancer.runtime.process_stats import read_stats
 from balancer.runtime.slot import Life, Renewal, Slot, SlotState
 from balancer.runtime.watchdog import Finding, Watchdog
 from balancer.runtime.worker_events import WorkerEvents
 from balancer.runtime.worker_log import WorkerLog
 from balancer.runtime.worker_process import Ended
+from balancer.runtime.worker_samples import see
 from balancer.spec.part import replaced
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.samples import WorkerSample
@@ -308,29 +307,11 @@ class Workers:
             if slot.state not in (SlotState.READY, SlotState.UNUSED)
         ]
 
-    def samples(self) -> list[WorkerSample]:
-        """Samples for the metrics; reads /proc. May be called from another thread."""
-        samples = []
-        draining: defaultdict[int, float] = defaultdict(float)  # CPU seconds of those that were superseded
-        for slot, superseded in list(self._predecessors):
-            draining[slot.number] += read_stats(superseded.process.pid).cpu_seconds
-        for slot in self._slots:
-            if slot.state is SlotState.UNUSED:
-                continue
-            life = slot.life
-            other_cpu = slot.cpu_seconds + draining[slot.number]
-            stats = read_stats(life.process.pid if life is not None else 0)
-            samples.append(
-                WorkerSample(
-                    slot.number,
-                    slot.state is SlotState.READY,
-                    slot.restarts,
-                    other_cpu + stats.cpu_seconds,
-                    stats.resident_bytes,
-                    stats.open_fds,
-                )
-            )
-        return samples
+    def sampling(self) -> Callable[[], list[WorkerSample]]:
+        """The workers at this moment. What it returns reads /proc for their samples, and may be called from
+        another thread: a worker that ends or is superseded meanwhile is still counted once."""
+        seen = see(self._slots, self._predecessors)
+        return lambda: [one.sample() for one in seen]
 
     def _start(self, slot: Slot) -> None:
         slot.incarnation += 1

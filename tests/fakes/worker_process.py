@@ -1,6 +1,7 @@
 """Fake worker processes, controlled by the test."""
 
 from balancer.messages import FromSupervisor, FromWorker, Others, Start
+from balancer.runtime.process_stats import ProcessStats
 from balancer.runtime.worker_process import Ended, OnEnded, OnMessage
 
 
@@ -16,6 +17,7 @@ class FakeProcess:
         self.killed = False
         self.stacks = 0  # how often it was asked for one
         self.reachable = True
+        self.cpu_seconds = 0.0
         self._on_message = on_message
         self._on_ended = on_ended
 
@@ -23,6 +25,9 @@ class FakeProcess:
     def slot(self) -> int:
         """The slot it was started for."""
         return self.start.slot
+
+    def stats(self) -> ProcessStats:
+        return ProcessStats(self.cpu_seconds)
 
     def send(self, message: FromSupervisor) -> bool:
         if self.reachable and isinstance(message, Others):
@@ -43,6 +48,7 @@ class FakeProcess:
 
     def end(self, exit_code: int = -9, cpu_seconds: float = 0.0) -> None:
         """The process ends."""
+        self.cpu_seconds = cpu_seconds
         self._on_ended(Ended(exit_code, cpu_seconds))
 
 

@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 
 import pytest
@@ -43,9 +43,14 @@ class FakeWorkers:
     def unready(self) -> list[str]:
         return self.reasons
 
-    def samples(self) -> list[WorkerSample]:
-        self.sampled_in.append(threading.current_thread())
-        return [WorkerSample(0, True, 0, 1.5, 4096, 7)]
+    def sampling(self) -> Callable[[], list[WorkerSample]]:
+        assert threading.current_thread() is threading.main_thread()
+
+        def samples() -> list[WorkerSample]:
+            self.sampled_in.append(threading.current_thread())
+            return [WorkerSample(0, True, 0, 1.5, 4096, 7)]
+
+        return samples
 
 
 class FakeChecks:

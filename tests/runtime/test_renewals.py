@@ -1,6 +1,5 @@
 """Workers of another generation: each replaces one that serves, which retires when its successor is ready."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -84,7 +83,7 @@ def test_a_successor_that_fails_changes_nothing(harness: Harness, fail: object, 
     harness.pass_time(5.0)
     assert [process.sent for process in old] == [[], []]
     assert len(harness.spawn.processes) == 3
-    assert [sample.restarts for sample in harness.workers.samples()] == [0, 0]
+    assert [sample.restarts for sample in harness.workers.sampling()()] == [0, 0]
     assert not harness.workers.unready()
 
 
@@ -128,7 +127,7 @@ def test_a_worker_that_ends_while_its_successor_starts_is_replaced_by_it(alone: 
     assert (len(alone.spawn.processes), alone.workers.unready()) == (2, ["worker 0 is waiting to be started"])
     new.say(Ready())
     assert (alone.results, alone.workers.unready()) == ([""], [])
-    assert [sample.restarts for sample in alone.workers.samples()] == [1]
+    assert [sample.restarts for sample in alone.workers.sampling()()] == [1]
 
 
 def test_a_worker_that_ends_is_restarted_if_its_successor_fails(alone: Harness) -> None:
@@ -146,21 +145,33 @@ def test_restarts_do_not_count_renewals(alone: Harness) -> None:
     alone.start_all()
     for _ in range(3):
         alone.renew(0, alone.make(1)).say(Ready())
-    assert [sample.restarts for sample in alone.workers.samples()] == [0]
+    assert [sample.restarts for sample in alone.workers.sampling()()] == [0]
     alone.spawn.last.end()
     alone.spawn.last.say(Ready())
-    assert [sample.restarts for sample in alone.workers.samples()] == [1]
+    assert [sample.restarts for sample in alone.workers.sampling()()] == [1]
 
 
 def test_cpu_seconds_do_not_decrease_when_predecessors_end(alone: Harness) -> None:
     (old,) = alone.start_all()
-    old.pid = os.getpid()  # a process that has used some
+    old.cpu_seconds = 2.0
     alone.renew(0, alone.make(1)).say(Ready())
-    alone.spawn.last.pid = 0
-    (draining,) = (sample.cpu_seconds for sample in alone.workers.samples())
-    assert draining > 0.0
-    old.end(0, cpu_seconds=draining + 1.0)
-    assert [sample.cpu_seconds for sample in alone.workers.samples()] == [draining + 1.0]
+    alone.spawn.last.cpu_seconds = 0.5
+    assert alone.cpu_seconds() == [2.5]
+    old.end(0, cpu_seconds=3.0)
+    assert alone.cpu_seconds() == [3.5]
+
+
+def test_cpu_seconds_are_those_of_the_moment_of_the_scrape_whatever_happens_until_they_are_read(
+    alone: Harness,
+) -> None:
+    (old,) = alone.start_all()
+    old.cpu_seconds = 2.0
+    as_serving = alone.workers.sampling()
+    alone.renew(0, alone.make(1)).say(Ready())
+    alone.spawn.last.cpu_seconds = 0.5
+    as_draining = alone.workers.sampling()
+    old.end(0, cpu_seconds=3.0)
+    assert [sample.cpu_seconds for sample in (*as_serving(), *as_draining())] == [3.0, 3.5]
 
 
 def test_without_a_page_the_oldest_predecessor_is_ended_and_the_renewal_goes_on(
@@ -199,7 +210,7 @@ def test_more_workers_have_sockets_that_others_serve_until_they_are_ready(alone:
     assert first.sent == [Adopt(slot=1), Release(slot=1)]
     alone.renew(2, generation).say(Ready())
     alone.workers.fit()
-    assert [(one.slot, one.restarts) for one in alone.workers.samples()] == [(0, 0), (1, 0), (2, 0)]
+    assert [(one.slot, one.restarts) for one in alone.workers.sampling()()] == [(0, 0), (1, 0), (2, 0)]
 
 
 def test_fewer_workers_serve_the_sockets_of_those_that_are_gone(harness: Harness) -> None:
@@ -209,7 +220,7 @@ def test_fewer_workers_serve_the_sockets_of_those_that_are_gone(harness: Harness
     assert old.sent == [Retire(within=60.0)]
     old.end(0)
     harness.pass_time(60.0)
-    assert [sample.slot for sample in harness.workers.samples()] == [0]
+    assert [sample.slot for sample in harness.workers.sampling()()] == [0]
     assert (harness.workers.running(), harness.workers.unready()) == (2, [])  # one more drains still
 
 
@@ -229,7 +240,7 @@ def test_a_number_of_workers_that_returns_is_no_restart(harness: Harness) -> Non
     harness.start_all()
     for workers in (1, 2, 1, 2):
         harness.take_over(harness.make(workers, slots=2))
-    assert [sample.restarts for sample in harness.workers.samples()] == [0, 0]
+    assert [sample.restarts for sample in harness.workers.sampling()()] == [0, 0]
 
 
 def test_a_further_worker_that_cannot_start_is_tried_again_by_and_by(alone: Harness) -> None:
@@ -244,7 +255,7 @@ def test_a_further_worker_that_cannot_start_is_tried_again_by_and_by(alone: Harn
     alone.pass_time(TICK)
     alone.spawn.last.say(Ready())
     assert not alone.workers.unready()
-    assert [sample.slot for sample in alone.workers.samples()] == [0, 1]
+    assert [sample.slot for sample in alone.workers.sampling()()] == [0, 1]
 
 
 def test_a_worker_that_ends_after_the_take_over_is_of_the_new_generation(harness: Harness) -> None:

@@ -45,6 +45,34 @@ async def test_a_worker_that_has_just_ended_may_be_killed() -> None:
         segment.close()
 
 
+async def test_cpu_seconds_do_not_decrease_when_a_worker_ends() -> None:
+    """Not between its end and the report of it either, when nothing is left in /proc."""
+    segment = Segment.create(1)
+    ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+    ready = asyncio.Event()
+    try:
+        process = WorkerProcess(
+            start_message(),
+            started([segment.fd]),
+            on_message=lambda message: ready.set(),
+            on_ended=ended.set_result,
+            on_error=lambda message, error: None,
+        )
+        async with asyncio.timeout(PATIENCE):
+            await ready.wait()
+            seen = [process.stats().cpu_seconds]
+            process.kill()
+            while not ended.done():
+                seen.append(process.stats().cpu_seconds)
+                await asyncio.sleep(0)
+        seen += [process.stats().cpu_seconds, (await ended).cpu_seconds]
+    finally:
+        segment.close()
+    assert seen[0] > 0.0
+    assert seen == sorted(seen)
+    assert seen[-1] == seen[-2]
+
+
 async def test_a_worker_that_cannot_read_its_spec_reports_why_and_ends() -> None:
     """As when supervisor and workers have different versions, after an upgrade in place."""
     ours, theirs = socket.socketpair()

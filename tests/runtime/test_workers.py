@@ -86,7 +86,7 @@ def test_a_crashed_worker_is_replaced_at_once(harness: Harness) -> None:
     assert harness.workers.unready() == ["worker 1 is starting"]
     harness.spawn.last.say(Ready())
     assert harness.workers.unready() == []
-    assert [sample.restarts for sample in harness.workers.samples()] == [0, 1, 0]
+    assert [sample.restarts for sample in harness.workers.sampling()()] == [0, 1, 0]
 
 
 def test_counts_of_a_crashed_worker_stay_and_its_page_is_free_again(harness: Harness) -> None:
@@ -177,8 +177,8 @@ def test_a_stuck_worker_is_killed_when_its_successor_is_ready(harness: Harness) 
     process.end(cpu_seconds=1.5)
     assert harness.workers.unready() == []
     assert harness.workers.running() == 3
-    assert harness.workers.samples()[0].restarts == 1
-    assert harness.workers.samples()[0].cpu_seconds >= 1.5
+    assert harness.workers.sampling()()[0].restarts == 1
+    assert harness.workers.sampling()()[0].cpu_seconds >= 1.5
 
 
 def test_a_late_worker_whose_counter_advances_is_left_alone(harness: Harness) -> None:

@@ -49,6 +49,10 @@ class Harness:
             has_room=lambda: self.room,
         )
 
+    def cpu_seconds(self) -> list[float]:
+        """Of each slot in use."""
+        return [sample.cpu_seconds for sample in self.workers.sampling()()]
+
     def make(
         self, workers: int, slots: int = 0, addresses: tuple[object, ...] = (80,), drain: float = 3600.0
     ) -> Generation:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from balancer.admin import answers, events, guard
+from balancer.admin import answers, events, guard, pages
 from balancer.admin.access import Access
 from balancer.admin.hosts import Hosts
 from balancer.admin.keys import ACCESS, INSTANCE, VIA
@@ -45,6 +45,7 @@ def build_app(
             for one in OPERATIONS
         ]
     )
+    app.add_routes(pages.ROUTES)
     app.on_response_prepare.append(answers.name_server)
     app.on_shutdown.append(events.let_go)
     return app

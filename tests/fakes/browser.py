@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.fakes.tools import run, tool
 
 # Without a GPU and a driver, and without calls of its own to anywhere.
-_OPTIONS = (
+OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
     "--disable-background-networking", "--disable-component-update", "--disable-extensions",
     "--disable-sync", "--no-first-run", "--remote-debugging-port=0",
@@ -39,7 +39,7 @@ async def opened(browser: str, url: str, profile: Path) -> AsyncIterator[None]:
     """The browser with a page, in a session of its own, which is killed at the end."""
     environ = {**os.environ, "HOME": str(profile)}
     process = await asyncio.create_subprocess_exec(
-        browser, *_OPTIONS, f"--user-data-dir={profile}/profile", url,
+        browser, *OPTIONS, f"--user-data-dir={profile}/profile", url,
         stdout=DEVNULL, stderr=PIPE, env=environ, start_new_session=True,
     )  # fmt: skip
     try:

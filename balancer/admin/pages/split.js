@@ -1,0 +1,67 @@
+// The sides of a split route beside each other.
+
+import { el, say, set, show } from "./dom.js";
+import * as words from "./words.js";
+
+// Row -> what it says of a side.
+const ROWS = [
+  ["Weight", (side) => words.count(side.weight)],
+  ["Share of requests", (side) => words.share(side.share)],
+  ["Requests", (side) => [words.rate(side.rates?.rps), words.few(side.rates)].filter(Boolean).join(", ")],
+  ["Errors (5xx)", (side) => words.errors(side.rates)],
+  ["p50", (side) => words.duration(side.rates?.p50)],
+  ["p95", (side) => words.duration(side.rates?.p95)],
+  ["p99", (side) => words.duration(side.rates?.p99)],
+  ["Retries", (side) => words.rate(side.retries)],
+  ["Eligible upstreams", (side) => words.count(side.eligible)],
+  ["Promise", (side) => words.promise(side.slo).word],
+];
+
+// What is being watched after a change of the split.
+export function watched(gate) {
+  if (!gate) return "";
+  const back = Object.entries(gate.back_to ?? {}).map(([pool, weight]) => `${pool}=${weight}`);
+  const waits = gate.waiting ? ` Time does not count now: ${gate.waiting}.` : "";
+  return (
+    `The last change is being watched, ${words.span(gate.passed / 1000)} of ${words.span(gate.hold / 1000)}: ` +
+    `back to ${back.join(" ")} if ${(gate.abort_if ?? []).join(" or ")}.${waits}`
+  );
+}
+
+export function sides(route, { act }) {
+  const head = el("tr", {}, el("th", { scope: "col" }, "Side"));
+  const lines = ROWS.map(([label]) => el("tr", {}, el("th", { scope: "row" }, label)));
+  const table = el(
+    "table",
+    { class: "sides" },
+    el("caption", { class: "unseen" }, `The sides of route ${route}`),
+    el("thead", {}, head),
+    el("tbody", {}, ...lines),
+  );
+  const gate = el("p", { class: "alert calm", hidden: true });
+  const button = el("button", { type: "button", click: () => act({ kind: "split", route }) }, `Split ${route} otherwise`);
+  // Many sides scroll inside; a keyboard reaches that too.
+  const scroller = el("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": `Sides of ${route}` }, table);
+  let drawn = "";
+
+  return {
+    node: el("div", { class: "split" }, scroller, gate, button),
+    update(view, may) {
+      const names = Object.keys(view.sides);
+      if (drawn !== names.join("\n")) {
+        drawn = names.join("\n");
+        head.replaceChildren(head.firstChild, ...names.map((name) => el("th", { scope: "col" }, name || "itself")));
+        for (const each of lines) {
+          each.replaceChildren(each.firstChild, ...names.map(() => el("td")));
+        }
+      }
+      ROWS.forEach(([, text], index) => {
+        const cells = lines[index].children;
+        names.forEach((name, place) => say(cells[place + 1], text(view.sides[name])));
+      });
+      show(gate, view.gate);
+      say(gate, watched(view.gate));
+      set(button, "disabled", !may);
+    },
+  };
+}

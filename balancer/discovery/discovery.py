@@ -19,6 +19,7 @@ from balancer.discovery.service import ServiceSource
 from balancer.discovery.service_lookup import ServiceLookup
 from balancer.discovery.source import TIMEOUT, Source
 from balancer.spec.instance import FindingSpec, MembersFileSpec, NameSpec, OwnSourceSpec, ServiceSpec
+from balancer.telemetry.samples import DiscoverySample
 
 
 class MembershipSink(AddressSink[NamedT_contra], MembersSink, Protocol[NamedT_contra]):
@@ -75,8 +76,11 @@ class Discovery(Generic[NamedT]):
     def watch_entry(self, pool: str, spec: FindingSpec) -> None:
         """Keep the members of this entry of a pool current, by this spec from now on if one with its id is
         watched already."""
+        before = self._entries.get((pool, spec.id))
         self.forget_entry(pool, spec.id)
         source = self._entries[pool, spec.id] = self._source(pool, spec)
+        if before is not None:
+            source.freshness = before.freshness
         self._start(source)
 
     def forget_entry(self, pool: str, entry_id: str) -> None:
@@ -110,17 +114,26 @@ class Discovery(Generic[NamedT]):
         for source in self._sources():
             await source.asked.wait()
 
+    def samples(self) -> list[DiscoverySample]:
+        """What the metrics show: a sample for each entry of a pool, and for each pool of a name."""
+        names = [
+            source.freshness.sample(pool, name)
+            for name, source in self._names.items()
+            for pool in sorted(source.pools)
+        ]
+        return names + [source.freshness.sample(*key) for key, source in self._entries.items()]
+
     def _source(self, pool: str, spec: FindingSpec) -> Source:
-        sink, log, timeout = self._sink, self._log, self._timeout
+        sink, log, clock, timeout = self._sink, self._log, self._clock, self._timeout
         match spec:
             case NameSpec():
-                return DnsSource(pool, spec, sink, self._resolver, log, timeout)
+                return DnsSource(pool, spec, sink, self._resolver, log, clock, timeout)
             case ServiceSpec():
-                return ServiceSource(pool, spec, sink, log, self._services, self._aside, timeout)
+                return ServiceSource(pool, spec, sink, log, clock, self._services, self._aside, timeout)
             case MembersFileSpec():
-                return MembersFile(pool, spec, sink, log, self._clock, self._aside, timeout)
+                return MembersFile(pool, spec, sink, log, clock, self._aside, timeout)
             case OwnSourceSpec():
-                return OwnSource(pool, spec, sink, log, self._build_own, self._aside, timeout)
+                return OwnSource(pool, spec, sink, log, clock, self._build_own, self._aside, timeout)
 
     def _sources(self) -> list[Source]:
         return list(chain(self._names.values(), self._entries.values()))

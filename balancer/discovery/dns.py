@@ -3,6 +3,7 @@
 import logging
 from ipaddress import ip_address
 
+from balancer.clock import Clock
 from balancer.config.address import join_host_port
 from balancer.discovery.entry import MembersSink
 from balancer.discovery.lookup import Resolver
@@ -25,9 +26,10 @@ class DnsSource(LookedUp):
         sink: MembersSink,
         resolver: Resolver,
         log: logging.Logger,
+        clock: Clock,
         timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(spec.id, spec.host, spec.refresh, resolver, log, timeout)
+        super().__init__(spec.id, spec.host, spec.refresh, resolver, log, clock, timeout)
         self._pool = pool
         self._spec = spec
         self._sink = sink

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+from balancer.clock import Clock
 from balancer.discovery.member import Member
 from balancer.discovery.source import TIMEOUT, Source
 
@@ -43,9 +44,15 @@ class EntrySource(Source):
     works = "can be used again"
 
     def __init__(
-        self, pool: str, entry: str, sink: MembersSink, log: logging.Logger, timeout: float = TIMEOUT
+        self,
+        pool: str,
+        entry: str,
+        sink: MembersSink,
+        log: logging.Logger,
+        clock: Clock,
+        timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(entry)
+        super().__init__(entry, clock)
         self._pool = pool
         self._entry = entry
         self._sink = sink
@@ -68,6 +75,7 @@ class EntrySource(Source):
 
     def found(self, members: Sequence[Member]) -> None:
         """These are all members now; it works."""
+        self.freshness.answered()
         if self._said:
             self._said.clear()
             self._sink.set_problem(self._pool, self._entry, "", self.fails, self.works)
@@ -82,6 +90,7 @@ class EntrySource(Source):
 
     def failed(self, why: str) -> None:
         """It cannot be used now, for this reason; logged once, until it works again."""
+        self.freshness.failed()
         self.asked.set()
         if why in self._said:
             return

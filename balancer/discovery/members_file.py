@@ -38,7 +38,7 @@ class MembersFile(EntrySource):
         aside: Aside,
         timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(pool, spec.id, sink, log, timeout)
+        super().__init__(pool, spec.id, sink, log, clock, timeout)
         self._spec = spec
         self._clock = clock
         self._aside = aside

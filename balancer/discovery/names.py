@@ -17,6 +17,8 @@ class Named(Protocol):
     """An upstream whose `host` is a name; `address` is the IP address it has now, "" while unknown."""
 
     @property
+    def pool(self) -> str: ...
+    @property
     def host(self) -> str: ...
     @property
     def address(self) -> str: ...
@@ -56,7 +58,7 @@ class NameSource(LookedUp, Generic[NamedT]):
         clock: Clock,
         timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(f"the name {name}", name, REFRESH, resolver, log, timeout)
+        super().__init__(f"the name {name}", name, REFRESH, resolver, log, clock, timeout)
         self._sink = sink
         self._clock = clock
         self._found: tuple[str, ...] = ()  # in the resolver's order
@@ -74,6 +76,11 @@ class NameSource(LookedUp, Generic[NamedT]):
     def remove(self, upstream: NamedT) -> bool:
         """Forget this upstream; whether it was the last one."""
         return self._failed_ns.pop(upstream, None) is not None and not self._failed_ns
+
+    @property
+    def pools(self) -> set[str]:
+        """Those that have an upstream of this name."""
+        return {upstream.pool for upstream in self._failed_ns}
 
     def found(self, addresses: tuple[str, ...]) -> None:
         """Move the upstreams whose address is no longer among `addresses`."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import suppress
 from functools import partial
 
+from balancer.clock import Clock
 from balancer.discovery.addresses import members_in
 from balancer.discovery.base import MemberSource
 from balancer.discovery.entry import Aside, EntrySource, MembersSink
@@ -34,11 +35,12 @@ class OwnSource(EntrySource):
         spec: OwnSourceSpec,
         sink: MembersSink,
         log: logging.Logger,
+        clock: Clock,
         build: Callable[[str], MemberSource],
         aside: Aside,
         timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(pool, spec.id, sink, log, timeout)
+        super().__init__(pool, spec.id, sink, log, clock, timeout)
         self._spec = spec
         self._build = build
         self._aside = aside

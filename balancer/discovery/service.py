@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from ipaddress import ip_address
 
+from balancer.clock import Clock
 from balancer.config.address import join_host_port
 from balancer.config.upstream_options import MAX_WEIGHT
 from balancer.discovery.entry import Aside, EntrySource, MembersSink
@@ -28,11 +29,12 @@ class ServiceSource(EntrySource):
         spec: ServiceSpec,
         sink: MembersSink,
         log: logging.Logger,
+        clock: Clock,
         look_up: ServiceLookup,
         aside: Aside,
         timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(pool, spec.id, sink, log, timeout)
+        super().__init__(pool, spec.id, sink, log, clock, timeout)
         self._spec = spec
         self._look_up = look_up
         self._aside = aside

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 
+from balancer.clock import Clock
+from balancer.discovery.freshness import Freshness
 from balancer.discovery.lookup import Resolver
 
 TIMEOUT = 2.0  # seconds without an answer after which a name counts as not resolving
@@ -12,8 +14,9 @@ TIMEOUT = 2.0  # seconds without an answer after which a name counts as not reso
 class Source(ABC):
     """One thing that is watched."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, clock: Clock) -> None:
         self.label = label  # its name in the log
+        self.freshness = Freshness(clock)
         self.asked = asyncio.Event()  # it has reported something, or has had `timeout` seconds for it
 
     @abstractmethod
@@ -31,9 +34,10 @@ class LookedUp(Source):
         refresh: float,
         resolver: Resolver,
         log: logging.Logger,
+        clock: Clock,
         timeout: float = TIMEOUT,
     ) -> None:
-        super().__init__(label)
+        super().__init__(label, clock)
         self._name = name
         self._refresh = refresh
         self._resolver = resolver
@@ -64,18 +68,23 @@ class LookedUp(Source):
     async def _ask(self) -> None:
         lookup = self._resolver.look_up(self._name)
         await asyncio.wait((lookup,), timeout=self._timeout)
-        if not lookup.done():
+        in_time = lookup.done()
+        if not in_time:
+            self.freshness.failed()
             self._failed(f"no answer within {self._timeout:g} s")
             # A second lookup would hang like the first, and this one's answer is still valid when it comes.
             await asyncio.wait((lookup,))
         answer = lookup.result()
         if answer.addresses:
+            self.freshness.answered()
             if self._fails:
                 self._fails = False
                 self.problem("")
                 self._log.info("%s resolves now", self.label)
             self.found(answer.addresses)
         else:
+            if in_time:  # else it has been counted
+                self.freshness.failed()
             self._failed(answer.problem)
         self.asked.set()
 

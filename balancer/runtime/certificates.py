@@ -288,15 +288,18 @@ class Certificates:
     def samples(self) -> list[CertificateSample]:
         """What the metrics show."""
         labels = [each.label for each in self.certificates]
-        ends = [None if each.label in self.awaited else each.not_after for each in self.certificates]
+        validities = [
+            None if each.label in self.awaited else (each.not_before, each.not_after)
+            for each in self.certificates
+        ]
         if self._plan.authorities:
             labels.append(self._plan.authorities)
-            ends.append(None)
+            validities.append(None)
         return [
             CertificateSample(
-                label, end, {result: self._reloads[label, result] for result in (RENEWED, REFUSED)}
+                label, validity, {result: self._reloads[label, result] for result in (RENEWED, REFUSED)}
             )
-            for label, end in zip(labels, ends, strict=True)
+            for label, validity in zip(labels, validities, strict=True)
         ]
 
     def _now(self) -> float:

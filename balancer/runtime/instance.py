@@ -51,6 +51,7 @@ from balancer.telemetry.ledger import Labels, Ledger
 from balancer.telemetry.samples import (
     AcmeSample,
     CertificateSample,
+    DiscoverySample,
     FleetSample,
     PoolSample,
     ReloadSample,
@@ -117,6 +118,13 @@ class Acme(Protocol):
         """Samples for the metrics."""
 
 
+class Discovery(Protocol):
+    """What it needs from discovery; see `discovery.discovery.Discovery`."""
+
+    def samples(self) -> Sequence[DiscoverySample]:
+        """What the metrics show."""
+
+
 Replace: TypeAlias = Callable[[str, Wanted], Awaitable[ReplaceView]]
 
 
@@ -159,6 +167,7 @@ class Instance:
         is_replacing: Callable[[], bool] = lambda: False,
         keeps: Callable[[], bool] = lambda: False,
         slos: Slos | None = None,
+        discovery: Discovery | None = None,
         log_dropped: Callable[[], int],
         clock: Clock,
     ) -> None:
@@ -181,6 +190,7 @@ class Instance:
         self._checks = checks
         self._outliers = outliers
         self._slos = slos
+        self._discovery = discovery
         self._log_dropped = log_dropped
         self._failures: deque[FailureRecord] = deque(maxlen=FAILURES_KEPT)
         self._scrape = Scrape(
@@ -376,7 +386,8 @@ class Instance:
         certificates = self._certificates.samples() if self._certificates is not None else ()
         acme = self._acme.samples() if self._acme is not None else ()
         reloads = None if self._reloads is None else self._reloads.sample()
-        return FleetSample(pools, upstreams, certificates, acme, reloads)
+        discovery = () if self._discovery is None else self._discovery.samples()
+        return FleetSample(pools, upstreams, certificates, acme, reloads, discovery)
 
     def _buckets(self) -> Buckets:
         return Buckets() if self._slos is None else self._slos.buckets()

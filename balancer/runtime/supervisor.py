@@ -141,6 +141,7 @@ class Supervisor:
             config=plan.config,
             certificates=plane.tls,
             acme=plane.acme,
+            discovery=plane.discovery,
             reloads=self._reloads,
             replace=self._handover.replace,
             is_replacing=lambda: self._handover.running,

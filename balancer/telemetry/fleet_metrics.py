@@ -12,6 +12,7 @@ from balancer.telemetry.metrics import Family, counter, gauge, histogram, info, 
 from balancer.telemetry.samples import (
     AcmeSample,
     CertificateSample,
+    DiscoverySample,
     FleetSample,
     ReloadSample,
     WorkerSample,
@@ -47,6 +48,7 @@ def families(
     """All families of this module."""
     yield from _upstreams(fleet)
     yield from _pools(fleet, buckets)
+    yield from _discovery(fleet.discovery)
     yield from _processes(workers)
     yield from _certificates(fleet.certificates)
     yield from _acme(fleet.acme)
@@ -108,6 +110,21 @@ def _pools(fleet: FleetSample, buckets: Buckets) -> Iterator[Family]:
     yield from (eligible, panic, backup, overloaded, ejections, skipped, durations)
 
 
+def _discovery(sources: Iterable[DiscoverySample]) -> Iterator[Family]:
+    stale = gauge(
+        "discovery_stale_seconds",
+        "Age of what it found last; 0 while its last answer is good.",
+        ("pool", "source"),
+    )
+    lookups = counter("discovery_lookups", "Lookups by result.", ("pool", "source", "result"))
+    for one in sources:
+        labels = (one.pool, one.source)
+        stale.add_metric(labels, one.stale_seconds)
+        lookups.add_metric((*labels, "ok"), one.ok)
+        lookups.add_metric((*labels, "failed"), one.failed)
+    yield from (stale, lookups)
+
+
 def _processes(workers: Iterable[WorkerSample]) -> Iterator[Family]:
     up = gauge("worker_up", "1 while the worker of this slot is ready.", ("worker",))
     restarts = counter("worker_restarts", "Replacements of ended workers.", ("worker",))
@@ -125,16 +142,22 @@ def _processes(workers: Iterable[WorkerSample]) -> Iterator[Family]:
 
 
 def _certificates(certificates: Iterable[CertificateSample]) -> Iterator[Family]:
+    begin = gauge(
+        "tls_certificate_not_before_seconds",
+        "Begin of its validity, in seconds since the epoch.",
+        ("name",),
+    )
     end = gauge(
         "tls_certificate_not_after_seconds", "End of its validity, in seconds since the epoch.", ("name",)
     )
     reloads = counter("tls_certificate_reloads", "Changes of its files, by result.", ("name", "result"))
     for one in certificates:
-        if one.not_after is not None:
-            end.add_metric((one.name,), one.not_after)
+        if one.validity is not None:
+            begin.add_metric((one.name,), one.validity[0])
+            end.add_metric((one.name,), one.validity[1])
         for result, count in one.reloads.items():
             reloads.add_metric((one.name, result), count)
-    yield from (end, reloads)
+    yield from (begin, end, reloads)
 
 
 def _acme(domains: Iterable[AcmeSample]) -> Iterator[Family]:

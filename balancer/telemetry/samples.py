@@ -68,7 +68,8 @@ class CertificateSample(NamedTuple):
     """A certificate of the balancer, or the authorities of those of clients or upstreams."""
 
     name: str
-    not_after: float | None  # seconds since the epoch; None for authorities, and while one is self-signed
+    # From when and until when, in seconds since the epoch; None for authorities, and while it is self-signed.
+    validity: tuple[float, float] | None
     reloads: Mapping[str, int]  # result -> number of changes of its files
 
 
@@ -77,6 +78,16 @@ class AcmeSample(NamedTuple):
 
     domain: str
     results: Mapping[str, int]  # result -> number of orders
+
+
+class DiscoverySample(NamedTuple):
+    """One name, or entry of UPSTREAMS, that finds a pool's upstreams."""
+
+    pool: str
+    source: str
+    stale_seconds: float  # the age of what it found last; 0 while its last answer is good
+    ok: int  # lookups, or looks at a file, with a good answer
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +109,4 @@ class FleetSample:
     certificates: Sequence[CertificateSample] = ()
     acme: Sequence[AcmeSample] = ()
     reloads: ReloadSample | None = None
+    discovery: Sequence[DiscoverySample] = ()

@@ -24,6 +24,7 @@ class Replica:
 
     host: str
     address: str = ""
+    pool: str = "default"
 
 
 @dataclass

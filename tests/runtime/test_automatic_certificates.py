@@ -74,9 +74,11 @@ async def test_the_first_one_is_taken_up_when_its_file_is_there(scene: Automatic
 
 
 async def test_its_end_is_shown_only_when_there_is_one(scene: AutomaticScene) -> None:
-    assert [one.name for one in scene.certificates.samples() if one.not_after is None] == [DOMAIN]
+    assert [one.name for one in scene.certificates.samples() if one.validity is None] == [DOMAIN]
     await scene.write(FILE, scene.issued())
-    assert [one.not_after for one in scene.certificates.samples()][1] == scene.issued().spec.not_after - 1
+    spec = scene.issued().spec
+    validity = [one.validity for one in scene.certificates.samples()][1]
+    assert validity == (spec.not_before - 1, spec.not_after - 1)
 
 
 async def test_the_next_one_is_called_renewed(scene: AutomaticScene) -> None:

@@ -13,6 +13,7 @@ from balancer.telemetry.metrics import render
 from balancer.telemetry.samples import (
     AcmeSample,
     CertificateSample,
+    DiscoverySample,
     FleetSample,
     PoolSample,
     ReloadSample,
@@ -47,9 +48,10 @@ UPSTREAM = UpstreamSample(
     changes={("ejected", "active_check"): 3, ("ejected", "outlier"): 1},
     checks={"passed": 9, "late": 1},
 )
-CERTIFICATE = CertificateSample("/run/site.pem", 784111777.0, {"renewed": 2, "refused": 0})
+CERTIFICATE = CertificateSample("/run/site.pem", (776335777.0, 784111777.0), {"renewed": 2, "refused": 0})
 AUTHORITIES = CertificateSample("/run/ca.pem", None, {"renewed": 0, "refused": 1})
 ACME = AcmeSample("shop.example", {"issued": 2, "failed": 1})
+NAME = DiscoverySample("apps", "dns://app:8000", 12.5, ok=3, failed=2)
 RELOADS = ReloadSample({"applied": 3, "refused": 1}, failed=True, read_at=784111777.0)
 # Nothing has happened to it yet.
 FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, False, 1.0, {}, {})
@@ -90,7 +92,7 @@ class Harness:
 
     def text(self) -> bytes:
         upstreams, certificates = [UPSTREAM, FRESH, UNCHECKED], [CERTIFICATE, AUTHORITIES]
-        fleet = FleetSample([POOL], upstreams, certificates, [ACME], RELOADS)
+        fleet = FleetSample([POOL], upstreams, certificates, [ACME], RELOADS, [NAME])
         return render(
             chain(
                 segment_metrics.families(self.ledger, log_dropped=3, buckets=Buckets()),

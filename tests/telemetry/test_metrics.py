@@ -88,6 +88,23 @@ def test_each_worker_process_has_its_series(harness: Harness, series: str, shown
     assert harness.scrape()[f"balancer_{series}"] == shown
 
 
+SOURCE = "pool=apps,source=dns://app:8000"
+
+
+@pytest.mark.parametrize(
+    ("series", "shown"),
+    [
+        (f"discovery_stale_seconds{{{SOURCE}}}", 12.5),
+        (f"discovery_lookups_total{{{SOURCE.replace(',', ',result=ok,')}}}", 3),
+        (f"discovery_lookups_total{{{SOURCE.replace(',', ',result=failed,')}}}", 2),
+        ("tls_certificate_not_before_seconds{name=/run/site.pem}", 776335777),
+        ("tls_certificate_not_after_seconds{name=/run/site.pem}", 784111777),
+    ],
+)
+def test_each_source_and_certificate_has_its_series(harness: Harness, series: str, shown: float) -> None:
+    assert harness.scrape()[f"balancer_{series}"] == shown
+
+
 CODE_SERIES = f"upstream_requests_total{{code=%s,{APP1}}}"
 
 

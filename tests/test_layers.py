@@ -43,6 +43,7 @@ LAYERS: dict[str, int] = {
     "discovery": 5,
     "clients": 6,
     "admin": 6,
+    "overview": 5,
     "runtime": 7,
     "demo": 7,
     "console": 7,
@@ -76,7 +77,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     "httptools": frozenset(["http"]),
     "mypy_extensions": frozenset(["policies", "pools", "sticky", "connections", "proxy", "clients"]),
     "msgspec": frozenset(["spec", "admin"]),
-    "orjson": frozenset(["http", "telemetry", "admin", "config"]),
+    "orjson": frozenset(["http", "telemetry", "admin", "config", "overview"]),
     "uvloop": frozenset(["runtime", "cli", "demo"]),
 }
 # Packages that a room must not import, although all others may.

@@ -94,6 +94,10 @@ class Query:
             raise BadRequestError(f"{name}={text!r} is not a number of seconds from 0 to {most:g}")
         return seconds
 
+    def text(self, name: str) -> str | None:
+        """As given; None if it is not."""
+        return self._given.get(name)
+
     def choice(self, name: str, *choices: str) -> str:
         """One of `choices`; the first one is the default."""
         text = self._given.get(name, choices[0])

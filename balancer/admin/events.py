@@ -28,5 +28,6 @@ async def list_events(request: web.Request) -> web.Response:
 
 
 async def let_go(app: web.Application) -> None:
-    """End the long polls: the stopping server would wait for them."""
+    """End long polls and streams: the stopping server would wait for them."""
     app[INSTANCE].events.close()
+    app[INSTANCE].overviews.close()

@@ -14,6 +14,7 @@ from balancer.admin.hosts import host_of, is_loopback
 from balancer.admin.keys import ACCESS, INSTANCE, VIA
 from balancer.errors import LOOP_DETECTED
 from balancer.http.via import balancers_in
+from balancer.overview.shape import ChangesShape
 
 _READING = frozenset(["GET", "HEAD", "OPTIONS"])
 # Headers that a proxy in front of the listener adds: then the peer's address is not the client's.
@@ -88,9 +89,9 @@ async def changes_need_leave(request: web.Request, handler: Handler) -> web.Stre
 def why_not_local(request: web.Request) -> str | None:
     """Why the request may not come from a program on this machine; None if it does.
 
-    It does if both ends of the connection are loopback addresses, no proxy has passed it on, it has no
-    Origin, and it names this machine: a page in a browser here could send requests to its own name, resolved
-    to 127.0.0.1, and browsers identify the page by Origin.
+    It does if both ends of the connection are loopback addresses, no proxy has passed it on, it names this
+    machine, and it comes from no page but our own: another page in a browser here could send requests to its
+    own name, resolved to 127.0.0.1, and browsers identify the page by Origin.
     """
     transport = request.transport
     ends = [transport.get_extra_info(which) for which in ("peername", "sockname")] if transport else []
@@ -98,12 +99,27 @@ def why_not_local(request: web.Request) -> str | None:
         return "the request does not come from 127.0.0.1"
     if any(name in request.headers for name in _OF_PROXIES):
         return "the request came through a proxy"
-    if "Origin" in request.headers:
-        return "the request came from a page in a browser"
     named = asked_for(request)
+    # Our own pages, by a browser that names this listener by a loopback name, which no foreign page can have.
+    own = [f"http://{field}" for field in named]
+    if any(origin not in own for origin in request.headers.getall("Origin", ())):
+        return "the request came from a page in a browser"
     if not named:
         return "the request names no host"
     for field in named:
         if not is_loopback(host_of(field)):
             return f"the request asks for {field}, not for 127.0.0.1 or localhost"
     return None
+
+
+def leave_to_change(request: web.Request) -> ChangesShape:
+    """Whether who sends this may change things, or what to set so that they may."""
+    if request.app[ACCESS].token:
+        return {"allowed": "token", "hint": "Changes need the ADMIN_TOKEN."}
+    reason = why_not_local(request)
+    if reason is None:
+        return {"allowed": "loopback", "hint": ""}
+    return {
+        "allowed": "no",
+        "hint": f"Set BALANCER_ADMIN_TOKEN to allow changes from here: {reason}.",
+    }

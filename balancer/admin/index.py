@@ -24,6 +24,9 @@ balancer {__version__} ({build.kind()})
 /api/live_changes                      DELETE forgets what operators have changed
 /api/reload                            POST {{}} takes up changed settings; {{"dry_run": true}} only compares
 /api/replace                           POST {{}} starts the program anew, on the same sockets
+/api/overview                          what the dashboard shows: findings, rates of the last 10 s, states
+/api/stream                            the same as server-sent events, with what changes each second
+/api/history                           thirty minutes of it; ?only=route:NAME or pool:NAME
 /api/openapi.json                      all of this as an OpenAPI document
 
 In a shell: balancer status, balancer top, balancer events --follow, balancer drain UPSTREAM

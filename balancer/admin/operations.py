@@ -10,6 +10,7 @@ from balancer.admin import (
     index,
     metrics,
     openapi,
+    overview,
     pools,
     probes,
     reload,
@@ -28,6 +29,7 @@ from balancer.admin.bodies import (
 from balancer.admin.events import MOST_WAIT
 from balancer.admin.operation import TEXT, Operation, Parameter
 from balancer.admin.view import PoolView, ReloadView, ReplaceView, RouteView, UpstreamView
+from balancer.overview.shape import OverviewShape
 
 _STRICT = Parameter("strict", {"enum": ["0", "1"]}, "1: every pool must also have an eligible upstream")
 _FORMAT = Parameter("format", {"enum": ["json", "yaml"]}, "yaml: as a settings file")
@@ -39,6 +41,7 @@ _WAIT = Parameter(
     {"type": "number", "minimum": 0, "maximum": MOST_WAIT},
     "seconds to wait for one, if there is none",
 )
+_ONLY = Parameter("only", {"type": "string", "pattern": "^(route|pool):"}, "`route:NAME` or `pool:NAME`")
 _POOL = "/api/pools/{pool}"
 _UPSTREAMS = f"{_POOL}/upstreams"
 _UPSTREAM = f"{_UPSTREAMS}/{{id}}"
@@ -156,6 +159,25 @@ OPERATIONS = (
         takes=(NoOrder,),
         refuses=(409,),
         is_conditional=True,
+    ),
+    _get(
+        "/api/overview",
+        overview.show_overview,
+        "What the dashboard shows: findings, rates of the last 10 s, states",
+        OverviewShape,
+    ),
+    _get(
+        "/api/stream",
+        overview.stream,
+        "The overview as server-sent events: `overview`, then each second `patch`, a merge patch (RFC 7396)",
+        "text/event-stream",
+    ),
+    _get(
+        "/api/history",
+        overview.show_history,
+        "Thirty minutes of rates, percentiles and states",
+        replies.History,
+        query=(_ONLY,),
     ),
     _get("/api/openapi.json", openapi.show_document, "This document", dict[str, Any]),
 )

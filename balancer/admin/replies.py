@@ -163,6 +163,27 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """The spacing of a series in seconds, and how many values it has."""
+
+    step: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Series by what they are of and by name, values oldest first, null if not known; and the changes of
+    state of upstreams by pool, as pairs of seconds since the epoch and a state. They end at `now`, seconds
+    since the epoch."""
+
+    now: float
+    fine: Steps
+    coarse: Steps
+    series: Mapping[str, Mapping[str, Mapping[str, Sequence[float | None]]]]
+    states: Mapping[str, Mapping[str, Sequence[Sequence[Any]]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """How many changes are forgotten."""
 

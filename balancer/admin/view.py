@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeAlias
 
 from balancer.config.exported import Exported
 from balancer.edges import STANDARD
+from balancer.overview.shape import ChangesShape, OverviewShape
+from balancer.overview.stream import Listener
 from balancer.telemetry.events import EventLog
 
 MOST_READ_ONLY = 3600.0  # seconds for which a route may serve no changes
@@ -307,8 +309,31 @@ class RefusedError(Exception):
     """The operator's change is not possible: one sentence with the reason, and what can be done."""
 
 
+class Overviews(Protocol):
+    """What the dashboard shows; call it on its event loop."""
+
+    async def now(self, changes: ChangesShape) -> OverviewShape:
+        """The present overview, for one who may make these changes."""
+
+    async def history(self, only: str | None) -> Mapping[str, Any]:
+        """The last thirty minutes, of everything or of `only` one: `route:web`, `pool:api`."""
+
+    async def listen(self, changes: ChangesShape) -> Listener | None:
+        """Listen from now on, until `leave`; None if too many do."""
+
+    def leave(self, listener: Listener) -> None:
+        """Listen no more."""
+
+    def close(self) -> None:
+        """End all streams."""
+
+
 class Instance(Protocol):
     """The running instance; call it on its event loop."""
+
+    @property
+    def overviews(self) -> Overviews:
+        """What the dashboard shows."""
 
     @property
     def started(self) -> float:

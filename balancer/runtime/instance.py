@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Protocol, TypeAlias
 
 from balancer import __version__, build
@@ -18,6 +18,7 @@ from balancer.admin.view import (
     LiveChange,
     OutlierView,
     OverloadView,
+    Overviews,
     PoolView,
     RefusedError,
     ReloadView,
@@ -145,8 +146,10 @@ class Instance:
 
     States are read on the loop, which alone changes them, without an await in between; threads sum the
     segment and render text. `checks` is None if active checks are off. `keeps`: whether what operators change
-    survives a restart.
+    survives a restart. `overviews` are set before anyone asks.
     """
+
+    overviews: Overviews
 
     def __init__(
         self,
@@ -323,10 +326,13 @@ class Instance:
             reasons += [f"pool {pool.name} has no eligible upstream" for pool in pools if not pool.eligible()]
         return reasons
 
+    def states(self) -> list[PoolView]:
+        """All pools with their upstreams, without counts."""
+        return [self._pool(pool) for pool in self._fleet.pools.values()]
+
     async def pools(self) -> list[PoolView]:
         """All pools with their upstreams."""
-        pools = [self._pool(pool) for pool in self._fleet.pools.values()]
-        return await asyncio.to_thread(self._with_counts, pools, self._ledger.edges)
+        return await asyncio.to_thread(self._with_counts, self.states(), self._ledger.edges)
 
     def names(self) -> Mapping[str, Collection[str]]:
         """The ids of the upstreams of each pool."""
@@ -342,9 +348,9 @@ class Instance:
         """The metrics."""
         return await self._scrape.result()
 
-    def failures(self) -> list[Mapping[str, Any]]:
+    def failures(self, most: int = FAILURES_KEPT) -> list[Mapping[str, Any]]:
         """The last errors answered here, newest first."""
-        return [encode_plain(record) for record in reversed(self._failures)]
+        return [encode_plain(record) for record in islice(reversed(self._failures), most)]
 
     def sample(self) -> FleetSample:
         """The state of the fleet at this moment, for the metrics."""

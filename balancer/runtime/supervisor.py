@@ -29,6 +29,7 @@ from balancer.messages import (
 from balancer.runtime import signals
 from balancer.runtime.admin import Admin
 from balancer.runtime.control_plane import ControlPlane, Surroundings
+from balancer.runtime.figures import SampledFigures
 from balancer.runtime.generation import Generation
 from balancer.runtime.handover import Handover
 from balancer.runtime.inheritance import Successor
@@ -39,10 +40,12 @@ from balancer.runtime.kept import Kept
 from balancer.runtime.listening import Listening
 from balancer.runtime.notify import READY, STOPPING, notify
 from balancer.runtime.open_files import Reserve, hard_limit, shares
+from balancer.runtime.overviews import Overviews
 from balancer.runtime.places import Places
 from balancer.runtime.plan import Plan
 from balancer.runtime.reload import Reloads
 from balancer.runtime.rereader import Rereader
+from balancer.runtime.seeing import Seeing
 from balancer.runtime.settings_watch import SettingsWatch
 from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
@@ -149,6 +152,11 @@ class Supervisor:
             log_dropped=lambda: access_writer.dropped,
             clock=clock,
         )
+        seeing = Seeing(
+            self._instance, plane.fleet, plane.routes, self._workers, self._reloads, ledger, clock
+        )
+        self._overviews = Overviews(SampledFigures(ledger), seeing.look, seeing.see, clock, log)
+        self._instance.overviews = self._overviews
         self._admin = Admin(self._instance, plan, most.admin, lambda: self._plane.plan.registration_tokens)
         self._acme_orders: tuple[Acme, asyncio.Task[None]] | None = None
         self._exit: asyncio.Future[int] = loop.create_future()
@@ -277,6 +285,7 @@ class Supervisor:
         self._in_background(self._tick(), "tick")
         self._order_certificates()
         self._in_background(self._watch_load(), "watch load")
+        self._in_background(self._overviews.run(), "take samples")
         watch = SettingsWatch(lambda: self._plane.plan.reload.watched, self._reloads.by)
         self._while_serving.append(self._in_background(watch.run(), "watch the settings"))
         if self._successor is not None:

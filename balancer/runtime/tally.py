@@ -61,14 +61,7 @@ class Tally(NamedTuple):
 
     def quantile(self, share: float) -> float:
         """Seconds in which this share of the responses began, interpolated within a bucket."""
-        bounds = self.edges.bounds
-        rank, seen, low = share * sum(self.cells), 0, 0.0
-        for high, count in zip((*bounds, bounds[-1] * 2), self.edges.ascending(self.cells), strict=True):
-            if count and seen + count >= rank:
-                return low + (high - low) * (rank - seen) / count
-            seen += count
-            low = high
-        return low
+        return self.edges.quantile(self.cells, share)
 
 
 def exceeds(found: int, share: float, requests: int) -> bool:

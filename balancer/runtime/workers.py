@@ -307,6 +307,10 @@ class Workers:
             if slot.state not in (SlotState.READY, SlotState.UNUSED)
         ]
 
+    def states(self) -> dict[int, str]:
+        """Of each slot in use, in words."""
+        return {slot.number: slot.state.value for slot in self._slots if slot.state is not SlotState.UNUSED}
+
     def sampling(self) -> Callable[[], list[WorkerSample]]:
         """The workers at this moment. What it returns reads /proc for their samples, and may be called from
         another thread: a worker that ends or is superseded meanwhile is still counted once."""

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -61,6 +62,10 @@ class EventLog:
         """From now on no reader waits."""
         self._closed = True
         self._next.set()
+
+    def newest(self, most: int) -> list[Event]:
+        """The last events, newest first."""
+        return list(islice(reversed(self._events), most))
 
     def after(self, revision: int) -> list[Event]:
         """The kept events after `revision`, oldest first."""

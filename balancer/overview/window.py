@@ -1,0 +1,41 @@
+"""The counts of the last seconds (L5): what has happened since a moment ago."""
+
+from collections import deque
+from collections.abc import Hashable, Mapping
+from typing import Generic, TypeVar
+
+from balancer.overview.figures import Counts
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+
+class Window(Generic[KeyT]):
+    """The last `length` + 1 samples of counts by key. What is new counts from its first sample on."""
+
+    def __init__(self, length: int) -> None:
+        self._samples: deque[tuple[float, Mapping[KeyT, Counts]]] = deque(maxlen=length + 1)
+
+    def push(self, now: float, counts: Mapping[KeyT, Counts]) -> None:
+        """The present counts; `now` in seconds on a monotonic clock."""
+        self._samples.append((now, counts))
+
+    def clear(self) -> None:
+        """Forget them: their cells mean something else now."""
+        self._samples.clear()
+
+    def of(self, key: KeyT, back: int | None = None) -> tuple[Counts | None, float]:
+        """What was counted since the oldest sample that has the key, or the one `back` samples ago, and in
+        how many seconds. None if there are not two such samples."""
+        if len(self._samples) < 2:
+            return None, 0.0
+        now, newest = self._samples[-1]
+        counts = newest.get(key)
+        if counts is None:
+            return None, 0.0
+        first = 0 if back is None else max(0, len(self._samples) - 1 - back)
+        for place in range(first, len(self._samples) - 1):
+            then, sample = self._samples[place]
+            before = sample.get(key)
+            if before is not None:
+                return counts.since(before), now - then
+        return None, 0.0

@@ -17,6 +17,7 @@ from tests.admin.harness import AdminClient
 
 DOCS = (Path(__file__).parents[2] / "docs/admin.md").read_text(encoding="utf-8")
 DOCUMENT = document(OPERATIONS)
+_EXAMPLES = {"only": "route:web"}  # of parameters without a closed list of values
 WORDS = {"POOL": "{pool}", "ID": "{id}", "ROUTE": "{route}"}
 
 

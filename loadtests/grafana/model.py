@@ -42,7 +42,8 @@ class Query:
 class Panel:
     """What one panel shows. `steps` are the values from which on it has another colour than `first`;
     `values` are names and colours of single values; `overrides` are properties of series, by the letter of
-    their query or by a regular expression of their names; `empty` is shown where there is no value."""
+    their query or by a regular expression of their names; `empty` is shown where there is no value; `points` is the
+    largest number of points in time, for kinds that cannot show many."""
 
     title: str
     says: str
@@ -62,9 +63,10 @@ class Panel:
     decimals: int | None = None
     colour: str = "palette-classic"
     empty: str = ""
+    points: int = 0
 
     def json(self, number: int, x: int, y: int) -> Json:
-        return {
+        panel = {
             "id": number,
             "type": self.kind,
             "title": self.title,
@@ -75,6 +77,7 @@ class Panel:
             "fieldConfig": {"defaults": self._defaults(), "overrides": list(self._overrides())},
             "options": self.options,
         }
+        return panel | ({"maxDataPoints": self.points} if self.points else {})
 
     def _defaults(self) -> Json:
         defaults: Json = {

@@ -113,6 +113,7 @@ def history(title: str, says: str, unit: str, *queries: Query, **more: Any) -> P
         options=options,
         custom=custom,
         colour="continuous-GrYlRd",
+        points=60,
         **more,
     )
 
@@ -139,7 +140,7 @@ def heatmap(title: str, says: str, unit: str, query: Query, **more: Any) -> Pane
         "tooltip": {"mode": "single", "show": True, "yHistogram": True},  # Grafana 10 reads `show`
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
     }
-    return Panel(title, says, [query], unit, kind="heatmap", options=options, **more)
+    return Panel(title, says, [query], unit, kind="heatmap", options=options, points=120, **more)
 
 
 def state_of_upstreams(where: str, by: str) -> str:

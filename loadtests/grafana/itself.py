@@ -1,4 +1,4 @@
-"""The balancer itself: its workers, its clients' connections, its settings and certificates."""
+"""The balancer itself: its workers, its clients' connections, its settings, certificates and discovery."""
 
 from loadtests.grafana.model import BLUE, GREEN, RED, YELLOW, Dashboard, Query, Row
 from loadtests.grafana.panels import bars, lines, number
@@ -207,10 +207,38 @@ _SETTINGS = Row(
     ],
 )
 
+_DISCOVERY = Row(
+    "Discovery",
+    [
+        lines(
+            "Age of the last good answer",
+            "Time since a source of upstreams last answered, while its lookups fail: the upstreams of that "
+            "answer are used. 0: none fails.",
+            "s",
+            Query(
+                occurring(highest("balancer_discovery_stale_seconds", INSTANCE, "pool, source"), "source"),
+                "{{pool}} {{source}}",
+            ),
+        ),
+        lines(
+            "Failed lookups",
+            "Lookups per second that failed, by pool and source.",
+            "cps",
+            Query(
+                occurring(
+                    rate("balancer_discovery_lookups_total", f'{INSTANCE}, result="failed"', "pool, source"),
+                    "source",
+                ),
+                "{{pool}} {{source}}",
+            ),
+        ),
+    ],
+)
+
 ITSELF = Dashboard(
     "balancer-itself",
     "Balancer: itself",
-    "Workers, connections, settings and certificates of the balancers.",
+    "Workers, connections, settings, certificates and discovery of the balancers.",
     [DATASOURCE, INSTANCES],
-    [_NOW, _WORKERS, _CLIENTS, _SETTINGS],
+    [_NOW, _WORKERS, _CLIENTS, _SETTINGS, _DISCOVERY],
 )

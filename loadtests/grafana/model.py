@@ -42,8 +42,8 @@ class Query:
 class Panel:
     """What one panel shows. `steps` are the values from which on it has another colour than `first`;
     `values` are names and colours of single values; `overrides` are properties of series, by the letter of
-    their query or by a regular expression of their names; `empty` is shown where there is no value; `points` is the
-    largest number of points in time, for kinds that cannot show many."""
+    their query or by a regular expression of their names; `empty` is shown where there is no value; `points`
+    bounds the points in time, for kinds that cannot show many."""
 
     title: str
     says: str

@@ -34,12 +34,23 @@ class Outlet(ABC):
 class OutgoingRequest(ABC):
     """A request as far as it has arrived: `unsent` are the pieces of its body to be written now. If
     `request_whole` there will be no more, and `request_trailers` end it. `edits` are its route's, None if it
-    has none."""
+    has none. `head_tail` is what follows X-Request-ID in its head: lines about its trace, if any, and the
+    empty one."""
 
-    __slots__ = ("edits", "head", "peer", "request_id", "request_trailers", "request_whole", "unsent")
+    __slots__ = (
+        "edits",
+        "head",
+        "head_tail",
+        "peer",
+        "request_id",
+        "request_trailers",
+        "request_whole",
+        "unsent",
+    )
 
     edits: Edits | None
     head: RequestHead
+    head_tail: bytes
     peer: Peer
     request_id: bytes
     unsent: tuple[bytes, ...]

@@ -78,7 +78,9 @@ class UpstreamConnection(UpstreamSide):
         self._before = taken(self.transport.get_extra_info("socket")) if careful else None
         head = request.head
         self._framing.expect(reader, head.method, head.websocket)
-        data = render_request(head, request.peer, request.request_id, self.upstream.authority)
+        data = render_request(
+            head, request.peer, request.request_id, self.upstream.authority, request.head_tail
+        )
         edits = request.edits
         if edits is not None and edits.request is not None:
             data = edits.request.apply(data, request.facts())

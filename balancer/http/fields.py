@@ -29,6 +29,8 @@ FORWARDING: Final = 8
 DATE: Final = 9
 VIA: Final = 10
 REQUEST_ID: Final = 11
+TRACEPARENT: Final = 12
+TRACESTATE: Final = 13
 OTHER: Final = -1  # forwarded unchanged
 UNKNOWN: Final = -2
 
@@ -54,6 +56,8 @@ REQUEST_KINDS: Final[dict[bytes, int]] = {
     b"x-request-id": REQUEST_ID,
     b"via": VIA,
 }
+# Where traces are on.
+TRACED_KINDS: Final = {**REQUEST_KINDS, b"traceparent": TRACEPARENT, b"tracestate": TRACESTATE}
 RESPONSE_KINDS: Final[dict[bytes, int]] = {
     b"connection": CONNECTION,
     b"content-length": LENGTH,

@@ -18,12 +18,15 @@ ValueOf: TypeAlias = Callable[[RequestHead, Peer, bytes], bytes | None]
 
 def header_of(head: RequestHead, peer: Peer, name: bytes) -> bytes | None:
     """Including our lines about the client. A repeated head is already rendered. Upgrade is there only if it
-    is forwarded, and X-Request-ID if it is the client's own."""
+    is forwarded, and X-Request-ID if it is the client's own; so is the client's place in a trace."""
     name = name.lower()
     if name == b"upgrade":
         return b"websocket" if head.websocket else None
     if name == b"x-request-id":
         return head.request_id or None
+    if head.trace is not None and name in (b"traceparent", b"tracestate"):
+        lines = head.trace.lines().split(b"\r\n")
+        return find_value(lines, name)
     value = head.find(name)
     if value is None and not head.outgoing:
         value = find_value(peer.lines(head).split(b"\r\n"), name)

@@ -19,6 +19,8 @@ from balancer.http.fields import (
     REQUEST_ID,
     REQUEST_KINDS,
     TE,
+    TRACEPARENT,
+    TRACESTATE,
     UPGRADE,
     VIA,
     Field,
@@ -38,6 +40,7 @@ from balancer.http.syntax import (
     request_line_fault,
 )
 from balancer.http.target import split_absolute
+from balancer.http.trace_context import TraceContext, context_in
 
 REQUEST_FIELDS: Final = FieldTable(REQUEST_KINDS)
 
@@ -65,11 +68,13 @@ class RequestHead:
     is missing): an idle client keeps its head. `known` is the remembered head with the same fields, if
     `head_memory` has one. `pin` is what `pin_reader` found in the cookies, `logged` its parts of access-log
     lines; they stay with a repeated head. `balancers` are the balancers named in Via, None if there are none,
-    which is nearly always so, or if this one is not among them."""
+    which is nearly always so, or if this one is not among them. `trace` is what the client says of its trace,
+    in fields that are not among `lines`; None if traces are off."""
 
     __slots__ = ("balancers", "facts", "forwarding", "host", "joined", "keep_alive", "known",
                  "length", "lines", "logged", "method", "minor", "outgoing", "pin", "pin_reader",
-                 "raw", "request_id", "route", "start", "target", "te_trailers", "websocket")  # fmt: skip
+                 "raw", "request_id", "route", "start", "target", "te_trailers", "trace",
+                 "websocket")  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int) -> None:
         self.method = method
@@ -94,6 +99,7 @@ class RequestHead:
         self.pin_reader: object | None = None
         self.logged: tuple[str, str, str] | None = None
         self.route: object | None = None
+        self.trace: TraceContext | None = None
 
     def block(self) -> bytes:
         """What follows the request line in `raw`."""
@@ -104,7 +110,7 @@ class RequestHead:
         stay cheap."""
         self.target = self.joined = self.outgoing = self.pin = self.request_id = b""
         self.lines = []
-        self.forwarding = self.facts = self.logged = None
+        self.forwarding = self.facts = self.logged = self.trace = None
 
     def find(self, name: bytes) -> bytes | None:
         """The value of the first field called `name` (in lower case). Slow: not for the request path."""
@@ -182,6 +188,7 @@ def _copy(head: RequestHead, target: bytes) -> RequestHead:
     copy.request_id = head.request_id
     copy.forwarding = head.forwarding
     copy.balancers = head.balancers
+    copy.trace = head.trace
     return copy
 
 
@@ -261,6 +268,9 @@ def parse_request_lines(
     coding: Field | None = None
     options: list[bytes] | None = None
     websocket = te_trailers = False
+    parent: Field | None = None
+    parents = 0
+    states: list[bytes] = []
     unchecked = True
     for line in lines[1:]:
         field = seen.get(line, NEW)
@@ -303,6 +313,11 @@ def parse_request_lines(
                 head.balancers = []
             head.balancers += field.members
             kept.append(line)
+        elif kind == TRACEPARENT:
+            parent = field
+            parents += 1
+        elif kind == TRACESTATE:
+            states.append(field.value)
         elif kind == EXPECT and minor == 1:  # in HTTP/1.0 it is ignored (RFC 9110 section 10.1.1)
             kept.append(field.line)
     if target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):
@@ -315,6 +330,8 @@ def parse_request_lines(
         head.length = request_length(
             minor, length.value if length else None, coding.value if coding else None
         )
+    if parent is not None and parents == 1:
+        head.trace = context_in(parent.value, states)
     if options is not None and options != KEEP_ALIVE:
         head.keep_alive = persists(options, minor)
         head.lines = without_nominated(kept, options)
@@ -322,6 +339,10 @@ def parse_request_lines(
         if websocket and b"upgrade" in options and minor == 1 and head.length == NO_BODY:
             head.websocket = method == b"GET"
         head.te_trailers = te_trailers and minor == 1 and b"te" in options
+        if head.trace is not None and b"traceparent" in options:
+            head.trace = None
+        elif head.trace is not None and b"tracestate" in options:
+            head.trace.state = b""
     elif options is not None:
         head.keep_alive = True
     return head

@@ -16,6 +16,8 @@ from balancer.http.fields import (
     LENGTH,
     OTHER,
     REQUEST_ID,
+    TRACEPARENT,
+    TRACESTATE,
     UNKNOWN,
     VIA,
     FieldTable,
@@ -23,6 +25,7 @@ from balancer.http.fields import (
 from balancer.http.request_head import BLOCK_LIMIT, LEADING, RequestHead
 from balancer.http.response_head import RESPONSE_FIELDS, ResponseHead
 from balancer.http.syntax import FIELD_BYTES, is_request_id, origin_target
+from balancer.http.trace_context import TraceContext, context_in, state_in
 
 _MOST_HOLES: Final = 6  # with more, parsing costs about as much
 _MOST_DIGITS: Final = 15  # of a length: the parser judges longer ones
@@ -30,6 +33,8 @@ _LONGEST_PAUSE: Final = 64  # heads that are not compared, after that many in a 
 _HOLE: Final = b"\0"  # in the place of a value: no line has this byte
 _LENGTH_NAME: Final = b"Content-Length: "
 _LOGGED: Final = frozenset([b"user-agent:", b"referer:"])
+# They have a meaning, and are not forwarded as they came.
+_READ: Final = (REQUEST_ID, TRACEPARENT, TRACESTATE)
 # What `parse_request_lines`, in HTTP/1.1, and `parse_response_lines` forward, unless Connection names it.
 _FORWARDED: Final = frozenset([OTHER, DATE, HOST, LENGTH, CODING, VIA, EXPECT])
 
@@ -40,10 +45,10 @@ class _Template:
     `names` are the names in lower case, with their colon, of the lines with a hole."""
 
     __slots__ = ("_between", "_end", "_fields", "_holes", "_meant", "_pause", "_pauses", "_pieces",
-                 "last", "meant_at", "names")  # fmt: skip
+                 "last", "meant_at", "names", "parent_at", "state_at")  # fmt: skip
 
-    def __init__(self, fields: FieldTable, meant: int) -> None:
-        """`meant`: the one kind of lines that may have a hole though its values have a meaning."""
+    def __init__(self, fields: FieldTable, meant: tuple[int, ...]) -> None:
+        """`meant`: the kinds of lines that may have a hole though their values have a meaning."""
         self._fields = fields
         self._meant = meant
         self.last = b""  # the last head that was parsed
@@ -52,7 +57,8 @@ class _Template:
         self._between: list[bytes] = []  # what stands before each hole
         self._end = b""  # what stands behind the last one
         self._pieces: list[bytes] = []  # the lines to forward, joined by CRLF; every other piece is a value
-        self.meant_at = -1  # the hole with a value that has a meaning, if any
+        # The holes with values that have a meaning, -1 for none: a request id or a length, and a trace's.
+        self.meant_at = self.parent_at = self.state_at = -1
         self.names: list[bytes] = []
 
     def learn(self, raw: bytes, lines: list[bytes], forwarded: list[bytes]) -> bool:
@@ -83,14 +89,20 @@ class _Template:
         for number in holes:
             line = lines[number]
             name = line[: line.find(b":") + 1]
-            if kind_of(line) not in (OTHER, DATE, self._meant) or not last[number].startswith(name):
+            kind = kind_of(line)
+            if kind not in (OTHER, DATE) and kind not in self._meant:
+                return False
+            if not last[number].startswith(name):
                 return False
             names.append(name)
         kinds = [kind_of(line) for line in lines[1:]]
         # If it is unknown whether a line is forwarded, places would be wrong. Of several request ids the
         # first valid one counts.
-        if UNKNOWN in kinds or kinds.count(self._meant) > 1:
+        if UNKNOWN in kinds:
             return False
+        for kind in self._meant:
+            if kinds.count(kind) > 1:
+                return False
         places: dict[int, int] = {}  # of each line among those to forward
         for number, kind in enumerate(kinds, 1):
             if kind in _FORWARDED:
@@ -98,13 +110,17 @@ class _Template:
         if len(places) != len(forwarded):  # Connection names some of them
             return False
         received, sent = lines.copy(), forwarded.copy()
-        self.meant_at = -1
+        self.meant_at = self.parent_at = self.state_at = -1
         for at, number in enumerate(holes):
             kind = kinds[number - 1]
             received[number] = names[at] + _HOLE
-            if kind == self._meant:
+            if kind == TRACEPARENT:
+                self.parent_at = at
+            elif kind == TRACESTATE:
+                self.state_at = at
+            elif kind in self._meant:
                 self.meant_at = at
-            if kind == REQUEST_ID:
+            if kind in _READ:
                 continue
             place = places[number]
             name = _LENGTH_NAME if kind == LENGTH else names[at]
@@ -155,15 +171,18 @@ class _Template:
 class RequestTemplate(_Template):
     """Of one client connection."""
 
-    __slots__ = ("_forwarded", "_head", "_is_logged", "_is_whole", "_uri_limit")
+    __slots__ = ("_forwarded", "_head", "_id_at", "_is_logged", "_is_whole", "_traced_at", "_uri_limit")
 
     def __init__(self, fields: FieldTable, uri_limit: int) -> None:
         """`uri_limit` is in bytes of the target."""
-        super().__init__(fields, REQUEST_ID)
+        super().__init__(fields, _READ)
         self._head: RequestHead | None = None  # the last one that fits
         self._forwarded = b""  # its lines when it was parsed, until it has been forwarded
         self._is_whole = False  # what is filled in includes what the proxy adds
         self._is_logged = False  # some of the values are logged
+        # Of the values those of a trace, the last one first; and of the others the request id.
+        self._traced_at: list[int] = []
+        self._id_at = -1
         self._uri_limit = uri_limit
 
     def parsed(self, head: RequestHead, lines: list[bytes]) -> None:
@@ -172,7 +191,15 @@ class RequestTemplate(_Template):
             self.last = self._head.raw
             self._head = None
         if head.raw and head.minor == 1 and self.learn(head.raw, lines, head.lines):
+            trace = head.trace
+            if trace is None:
+                if self.parent_at >= 0 or self.state_at >= 0:
+                    return  # it was not valid, or Connection names it
+            elif self.state_at >= 0 and not trace.state:
+                return
             self._head = head
+            self._traced_at = sorted([at for at in (self.parent_at, self.state_at) if at >= 0], reverse=True)
+            self._id_at = self.meant_at - len([at for at in self._traced_at if at < self.meant_at])
             self.last = b""  # that is its `raw`
             self._forwarded = b"\r\n".join([*head.lines, b""])
             self._is_whole = False
@@ -189,6 +216,13 @@ class RequestTemplate(_Template):
         values = self.values(data, size)
         if values is None or len(data) - size > BLOCK_LIMIT:
             return None
+        trace: TraceContext | None = None
+        if self._traced_at:
+            trace = self._trace(head, values)
+            if trace is None:
+                return None
+            for at in self._traced_at:
+                del values[at]
         line = data[:size]
         if not head.raw.startswith(line):
             target = origin_target(line, head.method, 1)
@@ -197,9 +231,11 @@ class RequestTemplate(_Template):
             head.start = size
             head.target = target
         head.raw = data
-        if self.meant_at >= 0:
-            value = values.pop(self.meant_at).strip(b" \t")
+        if self._id_at >= 0:
+            value = values.pop(self._id_at).strip(b" \t")
             head.request_id = value if is_request_id(value) else b""
+        if trace is not None:
+            head.trace = trace
         if self._forwarded:
             # What was added behind its lines is the same for all heads that fit. (They differ if a pin was
             # removed.)
@@ -212,6 +248,24 @@ class RequestTemplate(_Template):
             head.logged = None
         return head
 
+    def _trace(self, head: RequestHead, values: list[bytes]) -> TraceContext | None:
+        """What these values say, if they are valid."""
+        before = head.trace
+        if before is None:
+            return None
+        state = before.state
+        if self.parent_at >= 0:
+            trace = context_in(values[self.parent_at].strip(b" \t"))
+        else:
+            trace = TraceContext(before.trace_id, before.span_id, before.flags)
+        if trace is not None and self.state_at >= 0:
+            state = state_in([values[self.state_at].strip(b" \t")])
+            if not state:
+                return None
+        if trace is not None:
+            trace.state = state
+        return trace
+
 
 class ResponseTemplate(_Template):
     """Of one upstream connection."""
@@ -219,7 +273,7 @@ class ResponseTemplate(_Template):
     __slots__ = ("_head",)
 
     def __init__(self) -> None:
-        super().__init__(RESPONSE_FIELDS, LENGTH)
+        super().__init__(RESPONSE_FIELDS, (LENGTH,))
         self._head: ResponseHead | None = None  # the first one that fits
 
     def parsed(self, head: ResponseHead, lines: list[bytes], raw: bytes) -> None:

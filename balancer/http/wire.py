@@ -2,14 +2,18 @@
 
 from balancer.http.forwarding import Peer
 from balancer.http.framing import UNTIL_CLOSE
+from balancer.http.head import HEAD_END
 from balancer.http.request_head import BEFORE_ID, BEHIND_TARGET, RequestHead
 from balancer.http.response_head import ResponseHead
 
 
-def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: bytes) -> bytes:
+def render_request(
+    head: RequestHead, peer: Peer, request_id: bytes, authority: bytes, tail: bytes = HEAD_END
+) -> bytes:
     """The request head for an upstream, always HTTP/1.1, with its empty line.
 
-    `peer` is the client; `authority` is the upstream's, for HTTP/1.0 clients that send no Host.
+    `peer` is the client; `authority` is the upstream's, for HTTP/1.0 clients that send no Host. `tail` is
+    what follows the last line: further lines, and the empty one.
     """
     fields = head.outgoing
     if not fields:
@@ -29,7 +33,7 @@ def render_request(head: RequestHead, peer: Peer, request_id: bytes, authority: 
             head.outgoing = fields
             head.lines = []
             head.joined = b""
-    return b"".join((head.method, b" ", head.target, fields, request_id, b"\r\n\r\n"))
+    return b"".join((head.method, b" ", head.target, fields, request_id, tail))
 
 
 def _outgoing(head: RequestHead, forwarding: bytes, authority: bytes) -> bytes:

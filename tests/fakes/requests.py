@@ -26,6 +26,7 @@ class PlainRequest(OutgoingRequest):
         self.head = request_head(method, upgrading)
         self.peer = _PEER
         self.request_id = b"id"
+        self.head_tail = b"\r\n\r\n"
         self.unsent = ()
         self.request_whole = True
         self.request_trailers = b""

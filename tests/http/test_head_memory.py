@@ -58,6 +58,7 @@ def facts(head: RequestHead, peer: Peer) -> list[object]:
     return [
         head.method, head.target, head.minor, head.host, head.length, head.keep_alive, head.websocket,
         head.te_trailers, head.balancers, sent(head, peer), peer.client_address(head), head.forwarded_lines(),
+        b"" if head.trace is None else head.trace.lines(),
     ]  # fmt: skip
 
 

@@ -10,9 +10,10 @@ RUN python3 -m venv /opt/venv
 WORKDIR /build
 COPY pyproject.toml .
 # Only the dependencies, so that a code change does not reinstall them.
-# The extra `acme` is for automatic certificates.
+# The extra `acme` is for automatic certificates, `otel` for traces.
 RUN python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-      print(*p['dependencies'], *p['optional-dependencies']['acme'], sep='\n')" \
+      extras = p['optional-dependencies']; \
+      print(*p['dependencies'], *extras['acme'], *extras['otel'], sep='\n')" \
       > requirements.txt \
     && /opt/venv/bin/python -m pip install --only-binary :all: -r requirements.txt
 

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from balancer.spec.part import Decoder, Part, encode
 from balancer.spec.tls import ChallengeSpec, TlsSpec, UpstreamTlsSpec
+from balancer.spec.traced import TracedRequest
 from balancer.spec.worker import Level, RouteSpec, WorkerSpec
 from balancer.upstreams.state import AdminState, Cause, FirstCheck
 from balancer.upstreams.traffic_history import SkipReason, Symptom
@@ -283,6 +284,14 @@ class Failures(Message, frozen=True, kw_only=True, tag="failures"):
     records: tuple[FailureRecord, ...]
 
 
+class Traces(Message, frozen=True, kw_only=True, tag="traces"):
+    """Requests that were traced, oldest first. `dropped`: how many spans are not among them, as there were
+    too many."""
+
+    records: tuple[TracedRequest, ...]
+    dropped: int = 0
+
+
 class Released(Message, frozen=True, kw_only=True, tag="released"):
     """Rows of the stats segment that the worker no longer writes to."""
 
@@ -361,6 +370,7 @@ FromWorker: TypeAlias = (
     | LogLine
     | Access
     | Failures
+    | Traces
     | Released
     | Eject
     | Doubt

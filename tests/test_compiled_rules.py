@@ -29,6 +29,7 @@ NOT_HOT = {
     "balancer.spec.instance",
     "balancer.spec.part",
     "balancer.spec.tls",
+    "balancer.spec.traced",
     "balancer.spec.worker",
 }
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)

@@ -72,6 +72,7 @@ THIRD_PARTY: dict[str, frozenset[str]] = {
     **dict.fromkeys(("acme", "josepy", "requests"), frozenset(["acme"])),
     "aiohttp": frozenset(["admin", "demo"]),
     "prometheus_client": frozenset(["telemetry.metrics"]),
+    "opentelemetry": frozenset(["telemetry.otlp"]),
     "typer": frozenset(["cli", "demo", "console"]),
     "rich": frozenset(["cli", "demo", "console"]),
     "httptools": frozenset(["http"]),
@@ -87,7 +88,17 @@ BANNED: dict[str, frozenset[str]] = {
     "upstreams": frozenset(["asyncio", "socket", "ssl"]),
 }
 # Modules that a worker may not load: they cost start-up time and memory in every worker.
-NOT_IN_WORKERS = ("aiohttp", "pydantic", "prometheus_client", "yaml", "typer", "rich", "cryptography", "acme")
+NOT_IN_WORKERS = (
+    "aiohttp",
+    "pydantic",
+    "prometheus_client",
+    "opentelemetry",
+    "yaml",
+    "typer",
+    "rich",
+    "cryptography",
+    "acme",
+)
 # Modules that the supervisor may not load: they go with the process that reads the settings. The numbers are
 # in docs/decisions/0097-three-processes-start.md.
 NOT_IN_SUPERVISOR = (
@@ -102,6 +113,7 @@ NOT_IN_SUPERVISOR = (
     "josepy",
     "requests",
     "dns",
+    "opentelemetry",  # only if traces are on
 )
 # It may not load these before its workers are ready,
 NOT_BEFORE_WORKERS = (*NOT_IN_SUPERVISOR, "aiohttp", "prometheus_client")

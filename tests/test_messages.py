@@ -32,6 +32,7 @@ from balancer.messages import (
     RoutesUpdate,
     SplitUpdate,
     TlsUpdate,
+    Traces,
     UpstreamTlsUpdate,
     Verdict,
     from_supervisor,
@@ -42,6 +43,7 @@ from balancer.spec.part import DecodeError, ShapeError, encode
 from balancer.spec.tls import CertificateSpec, ChallengeSpec, TlsSpec, UpstreamTlsSpec
 from balancer.upstreams.traffic_history import SkipReason, Symptom
 from tests.fakes.messages import failure_record, start_message, upstream_message
+from tests.fakes.traces import traced_request
 
 ABOUT: dict[str, Any] = {"pool": "default", "id": "app1:8000", "row": 4, "host": "10.0.0.1"}
 SEEN: dict[str, Any] = {"symptom": Symptom.FAILURES, "count": 3, "on_probation": False}
@@ -89,6 +91,7 @@ UP: list[FromWorker] = [
     LogLine(level="error", message="a bug", traceback="Traceback ...", once="a bug"),
     Access.of(['{"target":"/ä"}', '{"target":"/b"}']),
     Failures(records=(failure_record(1.5), failure_record(2.0, "/x?y"))),
+    Traces(records=(traced_request(), traced_request(attempts=())), dropped=3),
     Released(rows=(4, 5)),
     Eject(**ABOUT, **SEEN, skip_reason=None),
     Eject(**ABOUT, **SEEN, skip_reason=SkipReason.POOL_WIDE),

@@ -15,7 +15,15 @@ from balancer.clients.roles import Client, Routers
 from balancer.clients.tunnel_drain import TunnelDrain
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
-from balancer.messages import FailureRecord, PoolUpdate, ReadOnly, RoutesUpdate, SplitUpdate, TlsUpdate
+from balancer.messages import (
+    FailureRecord,
+    PoolUpdate,
+    ReadOnly,
+    RoutesUpdate,
+    SplitUpdate,
+    TlsUpdate,
+    Traces,
+)
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.journal import Journal
@@ -218,6 +226,15 @@ class DataPlane:
     def take_failures(self) -> list[FailureRecord]:
         """The newest errors answered here since the last call, oldest first."""
         return self._journal.take_failures()
+
+    def take_traces(self) -> Traces | None:
+        """What was traced since the last call; None if that is nothing."""
+        tracing = self.context.tracing
+        if tracing is None:
+            return None
+        records = tracing.take()
+        dropped, tracing.dropped = tracing.dropped, 0
+        return Traces(records=tuple(records), dropped=dropped) if records or dropped else None
 
     # --- parts of the sweep
 

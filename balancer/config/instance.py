@@ -18,6 +18,7 @@ from balancer.config.address import Address, parse_host_name, parse_listen
 from balancer.config.cpus import usable_cpus
 from balancer.config.group import Group
 from balancer.config.metrics import MetricsSettings
+from balancer.config.traces import TracesSettings
 from balancer.config.types import CommaList, Count, Duration, SecretToken, Switch
 
 
@@ -88,6 +89,7 @@ class InstanceSettings(Group):
     )
     access_log: AccessLogSettings = AccessLogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    traces: TracesSettings = TracesSettings()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description="Log level on stderr: `debug`, `info`, `warning` or `error`."
     )

@@ -28,6 +28,7 @@ from balancer.config.state import why_unusable
 from balancer.config.sticky import NO_SECRET
 from balancer.config.tls_files import NO_TLS, TlsFiles, read_files
 from balancer.config.token import read_token_file
+from balancer.config.traces import Otel, missing
 from balancer.config.trusted_fields import refused_fields
 from balancer.config.unused import unused
 from balancer.config.upstream_spec import DEFAULT, UpstreamSpec
@@ -136,6 +137,10 @@ def load_with_origins(
             upstream_tls[pool_name] = read = read_upstream_tls(pool.upstream_tls, now)
             above = () if pool_name == DEFAULT else (POOLS, pool_name)
             problems += _files_problems((*above, "upstream_tls"), read.problems, origins)
+    otel = Otel(environ)
+    if settings is not None and settings.traces.enabled:
+        problems += [about_value(("traces", "enabled"), True, text, origins) for text in missing()]
+        settings, origins = _by_otel(settings, origins, otel)
     if policies is not None:
         options = {} if settings is None else settings.policy_options
         problems += _policy_problems(tree, options, (), origins, policies)
@@ -144,7 +149,11 @@ def load_with_origins(
             problems += _policy_problems(values, options, (POOLS, pool), origins, policies)
     if problems or settings is None:
         raise _wrong(problems)
-    warnings = [*unused(settings, origins, tree), *_without_requests(settings, origins)]
+    warnings = [
+        *_said_by_otel(settings, otel, origins),
+        *unused(settings, origins, tree),
+        *_without_requests(settings, origins),
+    ]
     warnings += circles_by_tls(settings, origins)
     if any(
         pool.sticky.enabled and not pool.sticky.secret.get_secret_value()
@@ -155,6 +164,29 @@ def load_with_origins(
     warnings += tls.warnings
     warnings += dict.fromkeys(text for read in upstream_tls.values() for text in read.warnings)
     return Loaded(settings, origins, tuple(map(_printable, warnings)), tls, upstream_tls)
+
+
+def _by_otel(
+    settings: Settings, origins: Mapping[Path, Origin], otel: Otel
+) -> tuple[Settings, dict[Path, Origin]]:
+    """The settings as the standard variables of OpenTelemetry complete them, with their origins."""
+    changes: dict[str, Any] = {}
+    origins = dict(origins)
+    if otel.off:
+        changes["enabled"] = False
+    if otel.sample is not None and ("traces", "sample") not in origins:
+        changes["sample"] = otel.sample
+        origins["traces", "sample"] = Origin("environment", "OTEL_TRACES_SAMPLER")
+    traces = settings.traces.model_copy(update=changes)
+    return settings.model_copy(update={"traces": traces}), origins
+
+
+def _said_by_otel(settings: Settings, otel: Otel, origins: Mapping[Path, Origin]) -> Iterator[str]:
+    """Standard variables that turn traces off, or that do nothing."""
+    if settings.traces.enabled:
+        yield from otel.ignored
+    elif otel.off and ("traces", "enabled") in origins:
+        yield about_value(("traces", "enabled"), True, f"has no effect while {otel.off}", origins)
 
 
 def _unverified(settings: Settings, origins: Mapping[Path, Origin]) -> Iterator[str]:

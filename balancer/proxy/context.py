@@ -12,6 +12,7 @@ from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
 from balancer.proxy.loops import Loops
 from balancer.proxy.replay import ReplayMemory
 from balancer.proxy.router import Router
+from balancer.proxy.tracing import Tracing
 from balancer.proxy.waiting_bodies import WaitingBodies
 
 
@@ -19,7 +20,7 @@ class ProxyContext:
     """Built once per worker. `report` is called with exceptions that are our own bugs."""
 
     __slots__ = ("batch", "connect_races", "connector", "loop", "loops", "monotonic_ns",
-                 "replay_memory", "report", "request_ids", "router", "waiting_bodies")  # fmt: skip
+                 "replay_memory", "report", "request_ids", "router", "tracing", "waiting_bodies")  # fmt: skip
 
     def __init__(
         self,
@@ -32,7 +33,9 @@ class ProxyContext:
         loops: Loops,
         request_ids: RequestIds,
         report: Callable[[Exception], None],
+        tracing: Tracing | None = None,
     ) -> None:
+        """`tracing` is None if traces are off."""
         self.loop = loop
         self.monotonic_ns = clock.monotonic_ns
         self.batch = batch
@@ -41,6 +44,7 @@ class ProxyContext:
         self.loops = loops
         self.request_ids = request_ids
         self.report = report
+        self.tracing = tracing
         self.replay_memory = ReplayMemory()
         self.waiting_bodies = WaitingBodies(loop)
         self.connect_races: DelayQueue[Dialling] = DelayQueue(loop, clock, CONNECT_RACE_DELAY, Dialling.race)

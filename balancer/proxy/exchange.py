@@ -23,6 +23,7 @@ from balancer.errors import (
     Source,
 )
 from balancer.http.edits import Facts
+from balancer.http.head import HEAD_END
 from balancer.http.request_head import RequestHead
 from balancer.http.response_head import ResponseHead
 from balancer.http.responses import LONGEST_RETRY_AFTER
@@ -34,7 +35,8 @@ from balancer.proxy.resending import asks_another, goes_again, keep, settle
 from balancer.proxy.roles import ClientSide
 from balancer.proxy.router import Route
 from balancer.proxy.side import Side
-from balancer.proxy.state import ExchangeState
+from balancer.proxy.state import CLIENT_GONE_STATUS, ExchangeState
+from balancer.proxy.tracing import Tracing
 from balancer.proxy.tunnel import Tunnel
 from balancer.spec.worker import FOREVER_NS
 from balancer.telemetry.columns import (
@@ -52,7 +54,6 @@ from balancer.upstreams.upstream import Upstream
 _SAFE: Final = (b"GET", b"HEAD", b"OPTIONS")
 # A response whose last byte follows its first one so soon counts as whole: a tenth of the smallest bucket.
 _AT_ONCE_NS: Final = 100_000
-CLIENT_GONE_STATUS: Final = 499  # as in nginx's logs; never sent
 
 
 class Exchange(ExchangeState):
@@ -181,7 +182,17 @@ class Exchange(ExchangeState):
         self.failure = None
         self.started_ns = now
         self.late_ns = 0
+        if context.tracing is not None:
+            self._trace(context.tracing, head)
         return now
+
+    def _trace(self, tracing: Tracing, head: RequestHead) -> None:
+        """Find this request's place in its trace."""
+        position = tracing.position(head, self.peer)
+        if position.sampled:
+            self.trace = tracing.recorded(position)
+        else:
+            self.head_tail = tracing.passed_on(position)
 
     def _enter(self, head: RequestHead, route: Route) -> Side:
         """The route has stages, or sides: prepare them. `settle` forgets them."""
@@ -292,6 +303,8 @@ class Exchange(ExchangeState):
 
     def send(self, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int) -> None:
         self.attempt = attempt = self.own_attempt
+        if self.trace is not None:
+            self.head_tail = self.trace.begin(upstream, reused, now_ns)
         attempt.begin(self.side, upstream, connection, reused, now_ns)
         if self.unsent:
             self.context.waiting_bodies.release(self)
@@ -534,6 +547,10 @@ class Exchange(ExchangeState):
             counters.await_flush()
         if self._journal.access_log.enabled:
             self._journal.exchange_ended(self, duration)
+        if self.trace is not None:
+            self._journal.traced(self, self.trace, duration)
+            self.trace = None
+            self.head_tail = HEAD_END
         batch = self.context.batch
         batch.running -= 1
         if not batch.running:

@@ -18,6 +18,8 @@ from balancer.proxy.failure_record import (
 )
 from balancer.proxy.record import describe, describe_refusal
 from balancer.proxy.state import ExchangeState
+from balancer.proxy.traced import traced
+from balancer.proxy.tracing import ExchangeTrace
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
 
@@ -55,6 +57,12 @@ class Journal:
         if entry is not None:
             describe(entry, exchange, duration, self._clock.wall())
             self.access_log.add(entry)
+
+    def traced(self, exchange: ExchangeState, trace: ExchangeTrace, duration: int) -> None:
+        """An exchange of which spans are recorded has ended; `duration` in ns."""
+        tracing = exchange.context.tracing
+        if tracing is not None:
+            tracing.add(traced(exchange, trace, duration, self._clock.wall()))
 
     def exchange_failed(self, exchange: ExchangeState, failure: Failure, detail: str) -> None:
         """An error was answered here, or a response was reset here."""

@@ -57,6 +57,8 @@ def asks_another(
     if upstream is None:
         return False
     exchange.holds = exchange.refused = True
+    if exchange.trace is not None:
+        exchange.trace.end(head.status, "", now)
     if last:
         exchange.own_answer = head, body, attempt.upstream
     exchange.attempt = None
@@ -72,6 +74,9 @@ def goes_again(exchange: ExchangeState, attempt: Attempt, failure: Failure, deta
     connecting = exchange.connecting
     sent = sent_of(exchange, attempt, failure, now)
     failed = FailedAttempt(attempt.upstream, failure, detail)
+    if exchange.trace is not None:
+        status = exchange.status if exchange.response_begun else 0
+        exchange.trace.end(status, failure.reason, now)
     if not sent.stale and failure.outcome is not Outcome.CANCELLED:
         failed = failed._replace(
             history=attempt.upstream.history,

@@ -1,8 +1,10 @@
 """The state of one exchange, for the code that judges, describes or logs it, and the ways to end it."""
 
 from abc import abstractmethod
+from typing import Final
 
 from balancer.errors import Failure, Outcome
+from balancer.http.head import HEAD_END
 from balancer.http.response_head import ResponseHead
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import Connecting, FailedAttempt
@@ -11,9 +13,12 @@ from balancer.proxy.replay import Replay
 from balancer.proxy.roles import AttemptOwner, ClientSide
 from balancer.proxy.router import Route
 from balancer.proxy.side import Side
+from balancer.proxy.tracing import ExchangeTrace
 from balancer.proxy.tunnel import Tunnel
 from balancer.spec.worker import FOREVER_NS
 from balancer.upstreams.upstream import Upstream
+
+CLIENT_GONE_STATUS: Final = 499  # as in nginx's logs; never sent
 
 
 class ExchangeState(AttemptOwner):
@@ -22,7 +27,7 @@ class ExchangeState(AttemptOwner):
     __slots__ = ("active", "attempt", "connecting", "context", "failure", "first_byte_ns", "holds",
                  "informed", "late_ns", "mark", "own_answer", "own_attempt", "refused", "replay",
                  "request_bytes", "response_begun", "response_bytes", "route", "side", "started_ns",
-                 "status", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
+                 "status", "trace", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
     __deletable__ = ("connecting", "own_attempt")
 
     route: Route
@@ -46,6 +51,8 @@ class ExchangeState(AttemptOwner):
         self.edits = None  # its route's
         self.mark = b""  # of the cookie that its route's split sets
         self.request_id = b""
+        self.head_tail = HEAD_END
+        self.trace: ExchangeTrace | None = None  # while it is recorded
         self.request_whole = True  # the client has sent all of it
         self.request_trailers = b""
         self.request_bytes = 0

@@ -43,6 +43,7 @@ from balancer.spec.worker import (
     QueueSpec,
     RetryRules,
     StickySpec,
+    TracesSpec,
     WorkerSpec,
     patience,
 )
@@ -88,6 +89,7 @@ def instance_spec(
             pools=tuple(specs.values()),
             tls=tls_spec(settings.tls, tls),
             edges=_edges(settings, counted),
+            traces=TracesSpec(sample=settings.traces.sample) if settings.traces.enabled else None,
         ),
         pools=tuple(_supervised(specs[name], pool, limits) for name, pool, _, limits in pools),
         slos=tuple(slo_specs(settings, routes)),

@@ -25,7 +25,7 @@ from balancer.connections.connector import Connector
 from balancer.counters import Batch
 from balancer.edges import Edges
 from balancer.http.cookies import cookie_attributes
-from balancer.http.fields import REQUEST_KINDS, FieldTable
+from balancer.http.fields import FORWARDING, REQUEST_KINDS, TRACED_KINDS, FieldTable
 from balancer.http.forwarding import Forwarding
 from balancer.http.request_ids import RequestIds
 from balancer.limits.adaptive_limits import AdaptiveLimits
@@ -45,6 +45,7 @@ from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
 from balancer.proxy.router import Router
+from balancer.proxy.tracing import Tracing
 from balancer.queueing.queue import SlotQueue
 from balancer.runtime.routing import Routing
 from balancer.spec.part import replaced
@@ -129,6 +130,7 @@ def build_data_plane(
         loops=Loops(spec.via, clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
         report=report,
+        tracing=_tracing(spec),
     )
     journal = Journal(
         access_log,
@@ -141,7 +143,7 @@ def build_data_plane(
         journal,
         clock=clock,
         request_fields=FieldTable(
-            REQUEST_KINDS,
+            REQUEST_KINDS if spec.traces is None else TRACED_KINDS,
             listener.forwarded.told,
             listener.forwarded.kept,
             passes_trailers=listener.request_trailers,
@@ -159,6 +161,15 @@ def build_data_plane(
         plane.take_read_only(read_only)
     plane.take_challenges(start.challenges)
     return plane
+
+
+def _tracing(spec: WorkerSpec) -> Tracing | None:
+    if spec.traces is None:
+        return None
+    forwarded = spec.listener.forwarded
+    field = FieldTable(REQUEST_KINDS, forwarded.told, forwarded.kept).learn(b"traceparent: ", False)
+    believes_all = field is None or field.kind != FORWARDING
+    return Tracing(spec.traces.sample, Random(os.urandom(16)), believes_all)
 
 
 def _entrances(

@@ -172,6 +172,7 @@ class Instance:
         slos: Slos | None = None,
         discovery: Discovery | None = None,
         log_dropped: Callable[[], int],
+        spans: Callable[[], Mapping[str, int] | None] = lambda: None,
         clock: Clock,
     ) -> None:
         self.events = events
@@ -195,6 +196,7 @@ class Instance:
         self._slos = slos
         self._discovery = discovery
         self._log_dropped = log_dropped
+        self._spans = spans
         self._failures: deque[FailureRecord] = deque(maxlen=FAILURES_KEPT)
         self._scrape = Scrape(
             lambda: partial(self._render, self.sample(), self._workers.sampling(), self._buckets())
@@ -393,7 +395,7 @@ class Instance:
         acme = self._acme.samples() if self._acme is not None else ()
         reloads = None if self._reloads is None else self._reloads.sample()
         discovery = () if self._discovery is None else self._discovery.samples()
-        return FleetSample(pools, upstreams, certificates, acme, reloads, discovery)
+        return FleetSample(pools, upstreams, certificates, acme, reloads, discovery, self._spans())
 
     def _buckets(self) -> Buckets:
         return Buckets() if self._slos is None else self._slos.buckets()

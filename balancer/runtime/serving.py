@@ -8,7 +8,7 @@ from typing import Protocol
 
 from balancer.clock import Clock
 from balancer.lateness import SWEEP
-from balancer.messages import Access, FailureRecord, Failures, Heartbeat, Released
+from balancer.messages import Access, FailureRecord, Failures, Heartbeat, Released, Traces
 from balancer.runtime.acceptor import Listeners
 from balancer.runtime.trimming import Trimming, give_back
 from balancer.runtime.uplink import Uplink
@@ -17,6 +17,7 @@ from balancer.telemetry.columns import WORKER_LOG_DROPPED, WORKER_LOOP_LAG_NS
 
 SWEEPS_PER_HEARTBEAT = 4
 LINES_PER_MESSAGE = 256  # even with every header at its limit a message fits the channel
+TRACES_PER_MESSAGE = 256
 GONE_POLL = 0.02
 
 
@@ -35,6 +36,9 @@ class Served(Protocol):
 
     def take_failures(self) -> list[FailureRecord]:
         """The newest errors answered here, since the last call."""
+
+    def take_traces(self) -> Traces | None:
+        """What was traced since the last call."""
 
     def retire(self) -> None:
         """The next response of each connection is its last; close none before that."""
@@ -71,6 +75,7 @@ class Serving:
         self._due = clock.monotonic_ns()
         self._sweeps = 0
         self._trimming = Trimming(give_back)
+        self._untold = 0  # spans that were dropped, as the channel was full
         self._gone: asyncio.Future[None] = self._loop.create_future()
 
     def sweep(self) -> None:
@@ -132,7 +137,19 @@ class Serving:
         failures = self._proxy.take_failures()
         if failures:
             self._uplink.send(Failures(records=tuple(failures)))
+        traces = self._proxy.take_traces()
+        if traces is not None:
+            self._send_traces(traces)
         # If this message is dropped, the rows stay unused until this incarnation ends.
         released = self._proxy.take_released()
         if released:
             self._uplink.send(Released(rows=tuple(released)))
+
+    def _send_traces(self, traces: Traces) -> None:
+        self._untold += traces.dropped
+        for first in range(0, max(len(traces.records), 1), TRACES_PER_MESSAGE):
+            part = traces.records[first : first + TRACES_PER_MESSAGE]
+            if self._uplink.send(Traces(records=part, dropped=self._untold)):
+                self._untold = 0
+            else:
+                self._untold += sum(1 + len(one.attempts) for one in part)

@@ -24,6 +24,7 @@ from balancer.messages import (
     FromSupervisor,
     Recovered,
     Start,
+    Traces,
     Verdict,
 )
 from balancer.runtime import signals
@@ -51,6 +52,7 @@ from balancer.runtime.slot import TICK
 from balancer.runtime.sockets import bound_address
 from balancer.runtime.state_file import read as read_state
 from balancer.runtime.state_keeper import StateKeeper
+from balancer.runtime.traces import Tracer
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.runtime.workers import Workers
 from balancer.telemetry.events import EventLog
@@ -131,6 +133,8 @@ class Supervisor:
             finish=self._finish,
             log=log,
         )
+        self._tracer = Tracer(log, loop)
+        self._tracer.settle(spec)
         self._instance = Instance(
             fleet=plane.fleet,
             operator=plane.operator,
@@ -150,6 +154,7 @@ class Supervisor:
             is_replacing=lambda: self._handover.running,
             keeps=lambda: self._state.works,
             log_dropped=lambda: access_writer.dropped,
+            spans=self._tracer.counts,
             clock=clock,
         )
         seeing = Seeing(
@@ -246,6 +251,10 @@ class Supervisor:
         """Errors that a worker has answered."""
         self._instance.failed(message.records)
 
+    def traced(self, message: Traces) -> None:
+        """Requests that a worker has traced."""
+        self._tracer.take(message)
+
     def suspected(self, worker: int, message: Eject) -> Verdict | None:
         """A worker has found an outlier."""
         return self._plane.outliers.suspected(worker, message)
@@ -335,6 +344,7 @@ class Supervisor:
             self._log.info("listens on %s now", _where(listening))
         self._listening = listening
         self._state.settle(self._plane.plan.state_file)
+        self._tracer.settle(self._plane.plan.instance.worker)
         self._order_certificates()
         self._instance.settle(self._plane.plan.config, self._plane.acme)
         self._admin.settle(self._plane.plan)
@@ -429,6 +439,7 @@ class Supervisor:
             self._log.error("workers outlast the drain time; killing them")
             self._workers.kill()
             await self._all_gone.wait()
+        await self._tracer.close()
         self._log.info("drained, exiting")
         if not self._exit.done():
             self._exit.set_result(0)

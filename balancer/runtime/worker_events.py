@@ -10,6 +10,7 @@ from balancer.messages import (
     Elsewhere,
     Failures,
     Recovered,
+    Traces,
     Verdict,
 )
 
@@ -31,6 +32,9 @@ class WorkerEvents(Protocol):
 
     def failures(self, message: Failures) -> None:
         """Errors that a worker has answered, oldest first."""
+
+    def traced(self, message: Traces) -> None:
+        """Requests that a worker has traced, oldest first."""
 
     def suspected(self, worker: int, message: Eject) -> Verdict | None:
         """A worker has found an outlier; returns the answer to it."""

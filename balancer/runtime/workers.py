@@ -27,6 +27,7 @@ from balancer.messages import (
     Recovered,
     Released,
     Retire,
+    Traces,
 )
 from balancer.runtime.adoption import abandon, adopt, release
 from balancer.runtime.generation import Generation
@@ -423,6 +424,8 @@ class Workers:
                 self._events.access(message)
             case Failures():
                 self._events.failures(message)
+            case Traces():
+                self._events.traced(message)
             case Released():
                 self._ledger.release(life.page, message.rows)
             case Eject():

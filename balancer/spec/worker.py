@@ -259,11 +259,18 @@ class AccessLogSpec(Part, frozen=True, kw_only=True):
     fields: tuple[str, ...]
 
 
+class TracesSpec(Part, frozen=True, kw_only=True):
+    """`sample` is the share of the traces begun here that are recorded, 0.0 to 1.0."""
+
+    sample: float
+
+
 class WorkerSpec(Part, frozen=True, kw_only=True):
     """The same for every worker. Values "for all workers together" are divided among `workers`. `via` is the
     name in the Via header, empty for no Via; `drain` is in seconds. `tls`: there is a TLS listener beside the
     plain one, with the same limits; its certificates may change (`messages.TlsUpdate`). `edges` are the
-    bounds of histograms in seconds, in the order of their cells (`edges.Edges`)."""
+    bounds of histograms in seconds, in the order of their cells (`edges.Edges`). `traces` is None if they are
+    off."""
 
     workers: int
     log_level: Level
@@ -275,3 +282,4 @@ class WorkerSpec(Part, frozen=True, kw_only=True):
     pools: tuple[PoolSpec, ...]
     tls: TlsSpec | None = None
     edges: tuple[float, ...] = DEFAULT
+    traces: TracesSpec | None = None

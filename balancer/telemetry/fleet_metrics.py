@@ -54,6 +54,8 @@ def families(
     yield from _acme(fleet.acme)
     if fleet.reloads is not None:
         yield from _reloads(fleet.reloads)
+    if fleet.spans is not None:
+        yield _spans(fleet.spans)
     yield info("build", "The running version and build.", {"version": version, "build": build})
 
 
@@ -181,6 +183,13 @@ def _reloads(sample: ReloadSample) -> Iterator[Family]:
     )
     read.add_metric((), sample.read_at)
     yield from (count, last, read)
+
+
+def _spans(counts: Mapping[str, int]) -> Family:
+    spans = counter("trace_spans", "Spans of traces, by result.", ("result",))
+    for result, number in counts.items():
+        spans.add_metric((result,), number)
+    return spans
 
 
 def _from_zero(first: Iterable[KeyT], counts: Mapping[KeyT, int]) -> dict[KeyT, int]:

@@ -110,3 +110,4 @@ class FleetSample:
     acme: Sequence[AcmeSample] = ()
     reloads: ReloadSample | None = None
     discovery: Sequence[DiscoverySample] = ()
+    spans: Mapping[str, int] | None = None  # by result; None if the instance has no traces

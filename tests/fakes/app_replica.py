@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,8 @@ class AppReplica(App):
     With `takes` it works on one request at a time, for that many seconds each, and all others wait in its
     backlog, including checks; while it `hangs` it answers nothing. `requests` counts clients' requests,
     `checks` those of the balancer's active checks, `passed` the checks answered with 200; `most_held` is the
-    largest number of requests that waited for `release` at once.
+    largest number of requests that waited for `release` at once. `heads` are those of the last requests of
+    clients.
     """
 
     def __init__(self, name: str = "app", host: str = "127.0.0.1") -> None:
@@ -29,6 +31,7 @@ class AppReplica(App):
         self.checks = 0
         self.passed = 0
         self.most_held = 0
+        self.heads: deque[bytes] = deque(maxlen=100)
         self._held_now = 0
         self.release = asyncio.Event()
         self._line = asyncio.Lock()
@@ -46,6 +49,7 @@ class AppReplica(App):
             self.checks += 1
         else:
             self.requests += 1
+            self.heads.append(head)
         target = head.split(b" ")[1]
         if target == b"/cut":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")

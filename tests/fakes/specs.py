@@ -26,6 +26,7 @@ from balancer.spec.worker import (
     RouteTimeouts,
     SideSpec,
     StickySpec,
+    TracesSpec,
     WorkerSpec,
     patience,
 )
@@ -188,6 +189,7 @@ def worker_spec(
     forwarded: Changes | None = None,
     access_log: Changes | None = None,
     tls: TlsSpec | None = None,
+    traces: Changes | None = None,
 ) -> WorkerSpec:
     """A worker with a route to each pool, of the same name; without pools, to one pool, `default`."""
     pools = pools or (pool_spec(),)
@@ -220,6 +222,7 @@ def worker_spec(
         ),
         pools=tuple(replaced(pool, connect=connect or None) for pool in pools),
         tls=tls,
+        traces=None if traces is None else TracesSpec(**{"sample": 1.0, **traces}),
     )
 
 

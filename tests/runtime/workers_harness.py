@@ -13,11 +13,13 @@ from balancer.messages import (
     Heartbeat,
     Ready,
     Recovered,
+    Traces,
     Verdict,
 )
 from balancer.runtime.generation import Generation
 from balancer.runtime.slot import TICK
 from balancer.runtime.workers import Workers
+from balancer.spec.traced import TracedRequest
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.segment import Segment
 from tests.fakes.loop import FakeClock
@@ -36,6 +38,7 @@ class Harness:
         self.said: list[str] = []
         self.access_log = b""
         self.errors: list[FailureRecord] = []
+        self.traces: list[TracedRequest] = []
         self.verdict: Verdict | None = None
         self.room = True
         self.results: list[str] = []  # of renewals
@@ -76,6 +79,9 @@ class Harness:
 
     def access(self, message: Access) -> None:
         self.access_log += message.text()
+
+    def traced(self, message: Traces) -> None:
+        self.traces += message.records
 
     def failures(self, message: Failures) -> None:
         self.errors += message.records

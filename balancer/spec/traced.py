@@ -1,0 +1,50 @@
+"""What workers tell the supervisor of requests that are traced (L1): enough to make their spans of."""
+
+from balancer.spec.part import Part
+
+
+class TracedAttempt(Part, frozen=True, kw_only=True, array_like=True):
+    """One attempt of a request that is traced; `span` is its id. It began and ended so many ns after the
+    request did. `status` is that of its response, 0 for none; `failure` the reason for that, "" for none.
+    `host` is an IP address or a unix socket."""
+
+    span: str
+    upstream: str
+    host: str
+    port: int
+    scheme: str
+    reused: bool
+    began_ns: int
+    ended_ns: int
+    status: int
+    failure: str
+
+
+class TracedRequest(Part, frozen=True, kw_only=True, array_like=True):
+    """A request that is traced, with its attempts. Ids are in hex digits; `parent` is "" if the trace begins
+    here, `state` the client's `tracestate`. `began_ns` is in ns since the epoch. `reason` as in the access
+    log, "" for none."""
+
+    trace: str
+    span: str
+    parent: str
+    flags: int
+    state: str
+    began_ns: int
+    duration_ns: int
+    method: str
+    target: str
+    scheme: str
+    minor: int
+    host: str
+    agent: str
+    client: str
+    peer: str
+    status: int
+    reason: str
+    route: str
+    pool: str
+    request_id: str
+    request_bytes: int
+    response_bytes: int
+    attempts: tuple[TracedAttempt, ...]

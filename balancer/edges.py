@@ -55,7 +55,7 @@ class Edges:
     def quantile(self, histogram: Sequence[int], share: float) -> float:
         """Seconds that this share of the counted durations do not exceed, interpolated within a bucket; the
         one above all bounds is taken to end at twice the last one. `histogram` is by cell."""
-        rank, seen, low = share * sum(histogram), 0, 0.0
+        rank, seen, low = share * sum(histogram, 0), 0, 0.0
         for high, count in zip((*self.bounds, self.bounds[-1] * 2), self.ascending(histogram), strict=True):
             if count and seen + count >= rank:
                 return low + (high - low) * (rank - seen) / count

@@ -52,6 +52,7 @@ CERTIFICATE = CertificateSample("/run/site.pem", (776335777.0, 784111777.0), {"r
 AUTHORITIES = CertificateSample("/run/ca.pem", None, {"renewed": 0, "refused": 1})
 ACME = AcmeSample("shop.example", {"issued": 2, "failed": 1})
 NAME = DiscoverySample("apps", "dns://app:8000", 12.5, ok=3, failed=2)
+SPANS = {"exported": 5, "dropped": 6, "failed": 7}
 RELOADS = ReloadSample({"applied": 3, "refused": 1}, failed=True, read_at=784111777.0)
 # Nothing has happened to it yet.
 FRESH = UpstreamSample("apps", "app2:8000", "active", False, False, False, False, 1.0, {}, {})
@@ -92,7 +93,7 @@ class Harness:
 
     def text(self) -> bytes:
         upstreams, certificates = [UPSTREAM, FRESH, UNCHECKED], [CERTIFICATE, AUTHORITIES]
-        fleet = FleetSample([POOL], upstreams, certificates, [ACME], RELOADS, [NAME])
+        fleet = FleetSample([POOL], upstreams, certificates, [ACME], RELOADS, [NAME], SPANS)
         return render(
             chain(
                 segment_metrics.families(self.ledger, log_dropped=3, buckets=Buckets()),

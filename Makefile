@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 # Locust installs gevent and a pytest plug-in: a separate environment keeps them out of the tests.
 LOAD_VENV := $(VENV)/load
 LOAD_STAMP := $(LOAD_VENV)/.installed
-# node's ws, for the tests of WebSockets. They are skipped, with a message, where there is no npm to install it.
+# node's ws, for the tests of WebSockets, and axe-core, for those of pages. They are skipped, with a message, where
+# there is no npm to install them.
 NODE_STAMP := $(VENV)/node/.installed
 # The tools that build the site get one too.
 DOCS_VENV := $(VENV)/docs
@@ -45,7 +46,7 @@ $(STAMP): pyproject.toml
 # --ignore-scripts: installing a package runs nothing of it.
 $(NODE_STAMP): tests/node/package-lock.json | $(STAMP)
 	@mkdir -p $(@D) && cp tests/node/package.json tests/node/package-lock.json $(@D)
-	@! command -v npm >/dev/null || { echo "installing ws into $(@D) ..."; \
+	@! command -v npm >/dev/null || { echo "installing ws and axe-core into $(@D) ..."; \
 		npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null && touch $@; }
 
 setup: $(STAMP) $(NODE_STAMP)  ## create .venv and install the project into it
@@ -84,7 +85,7 @@ unit: $(STAMP)  ## all fast tests in one process, on fake clocks and fake wires
 integration: $(STAMP) $(NODE_STAMP)  ## fast tests with real sockets and real processes
 	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal -m "integration and not (slow or e2e)"
 
-slow: $(STAMP)  ## tests that take seconds each: under load, and simulations
+slow: $(STAMP) $(NODE_STAMP)  ## tests that take seconds each: under load, and simulations
 	$(BIN)/pytest -q -m "slow and not alone" -n 2 --dist worksteal
 	$(BIN)/pytest -q -m "slow and alone"
 

@@ -1,12 +1,15 @@
-"""A balancer that tests share, as its start takes longer than most of them."""
+"""A balancer and a browser that tests share, as their start takes longer than most tests."""
 
 import socket
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+import pytest
 import pytest_asyncio
 
+from tests.fakes.browser import browser
 from tests.fakes.instance import Balancer, running
+from tests.fakes.page import Browser, driven
 
 
 class Stage(NamedTuple):
@@ -33,3 +36,10 @@ async def stage() -> AsyncIterator[Stage]:
             RETRY__STATUSES="",
         ) as balancer:
             yield Stage(balancer, listening)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """A browser without a window, for tests in the loop of the session, each with a page of its own."""
+    async with driven(browser(), tmp_path_factory.mktemp("chromium")) as one:
+        yield one

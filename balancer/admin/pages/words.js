@@ -60,7 +60,7 @@ export const bytesPerSecond = (value) =>
 export const memory = (value) => (value == null ? NONE : scaled(value, 1024, ["B", "KiB", "MiB", "GiB"]));
 
 // "n = 7" where a figure is of few requests.
-export const few = (rates) => (rates && rates.n > 0 && rates.n < FEW ? `n = ${rates.n}` : "");
+export const few = (rates) => (rates && rates.n > 0 && rates.n < FEW ? `n\u00a0=\u00a0${rates.n}` : "");
 
 const two = (value) => `${value}`.padStart(2, "0");
 

@@ -1,9 +1,11 @@
-"""`/` (L6): the list of endpoints, for people with a browser or curl."""
+"""`/` (L6): the dashboard for browsers, the list of endpoints for curl and scripts."""
 
 from aiohttp import web
 
 from balancer import __version__, build
+from balancer.admin import pages
 
+_PAGE = "dashboard.html"
 _TEXT = f"""\
 balancer {__version__} ({build.kind()})
 
@@ -29,10 +31,13 @@ balancer {__version__} ({build.kind()})
 /api/history                           thirty minutes of it; ?only=route:NAME or pool:NAME
 /api/openapi.json                      all of this as an OpenAPI document
 
+A browser gets a dashboard here.
 In a shell: balancer status, balancer top, balancer events --follow, balancer drain UPSTREAM
 """
 
 
 async def overview(request: web.Request) -> web.Response:
-    """Plain text."""
-    return web.Response(text=_TEXT)
+    """The page `dashboard.html` if the client takes HTML, else plain text."""
+    response = pages.page(request, _PAGE) if pages.is_browser(request) else web.Response(text=_TEXT)
+    response.headers["Vary"] = "Accept"
+    return response

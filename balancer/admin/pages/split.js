@@ -23,7 +23,7 @@ export function watched(gate) {
   const back = Object.entries(gate.back_to ?? {}).map(([pool, weight]) => `${pool}=${weight}`);
   const waits = gate.waiting ? ` Time does not count now: ${gate.waiting}.` : "";
   return (
-    `The last change is being watched, ${words.span(gate.passed / 1000)} of ${words.span(gate.hold / 1000)}: ` +
+    `The last change is being watched, ${words.span(gate.passed)} of ${words.span(gate.hold)}: ` +
     `back to ${back.join(" ")} if ${(gate.abort_if ?? []).join(" or ")}.${waits}`
   );
 }

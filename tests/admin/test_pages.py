@@ -92,3 +92,31 @@ def test_a_page_has_no_code_and_no_style_of_its_own(name: str) -> None:
 def test_all_that_a_file_names_is_there(name: str) -> None:
     named = re.findall(r"from \"\./([^\"]+)\"|\"assets/([^\"]+)\"", text_of(name))
     assert {one or other for one, other in named} <= set(FILES)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (BROWSER["Accept"], "text/html"),
+        ("application/json, Text/HTML;level=1", "text/html"),
+        ("*/*", "text/plain"),
+        ("text/html;q=0, text/plain", "text/plain"),
+        ("text/html; q=0.0", "text/plain"),
+        ("text/plain", "text/plain"),
+        ("", "text/plain"),
+    ],
+)
+async def test_browsers_get_the_dashboard_at_the_root_and_others_the_list_of_paths(
+    client: AdminClient, accept: str, kind: str
+) -> None:
+    response = await client.get("/", headers={"Accept": accept})
+    assert (response.status, response.content_type) == (200, kind)
+    assert response.headers["Vary"] == "Accept"
+    assert ("Content-Security-Policy" in response.headers) is (kind == "text/html")
+
+
+async def test_a_browser_keeps_the_dashboard_until_it_is_another_one(client: AdminClient) -> None:
+    first = await client.get("/", headers=BROWSER)
+    again = await client.get("/", headers={**BROWSER, "If-None-Match": first.headers["ETag"]})
+    assert again.status == 304
+    assert again.headers["Vary"] == "Accept"

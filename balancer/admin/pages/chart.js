@@ -6,11 +6,11 @@ import { span as inWords } from "./words.js";
 const WIDTH = 600;
 const HEIGHT = 100;
 
-// The end of the scale for values up to `most`: 1, 2 or 5 times a power of ten.
+// The end of the scale for values up to `most`: a round number.
 export function scale(most) {
   if (!(most > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 5, 10].map((step) => step * power).find((end) => most <= end * 1.0001) ?? 10 * power;
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((end) => most <= end * 1.0001) ?? 10 * power;
 }
 
 // The path of values from left to right, with gaps where they are null.
@@ -32,7 +32,8 @@ export function path(values, slots, end) {
   return drawn;
 }
 
-// `lines` are [series, label]; `format` makes text of a value. `least` is the lowest end of the scale.
+// `lines` are [series, label]; `format` makes text of a value. `least` is the lowest end of the scale. A limit of 0 is
+// none.
 export function chart(title, lines, format, least = 0) {
   const end = el("span", { class: "peak" });
   const from = el("span");
@@ -61,7 +62,10 @@ export function chart(title, lines, format, least = 0) {
       show(empty, !history);
       if (!history) return;
       const slots = Math.ceil(history.span / history.step);
-      const series = drawn.map(({ name }) => history.values[name] ?? []);
+      const series = drawn.map(({ name }) => {
+        const values = history.values[name] ?? [];
+        return name === "limit" ? values.map((value) => value || null) : values;
+      });
       const most = scale(Math.max(least, ...series.flat().filter((value) => value != null)));
       const said = [];
       drawn.forEach((each, index) => {

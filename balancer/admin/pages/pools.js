@@ -31,7 +31,7 @@ export function condition(pool) {
   if (out) return [2, 2 * pool.eligible < pool.total ? "bad" : "watch", `${out} of ${pool.total} out`];
   if (pool.on_backup) return [3, "watch", "on backup"];
   if (Object.keys(pool.problems ?? {}).length) return [4, "watch", "discovery has problems"];
-  return [5, "ok", `all ${pool.total} serve`];
+  return [5, "ok", pool.total === 1 ? "its only upstream serves" : `all ${pool.total} serve`];
 }
 
 function article(name, context) {

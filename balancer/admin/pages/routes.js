@@ -31,7 +31,7 @@ const KINDS = ["bad", "bad", "watch", "ok"];
 
 function article(name, context) {
   const shape = mark();
-  const kept = el("span", { class: "word" });
+  const word = el("span", { class: "word" });
   const about = el("p", { class: "note" });
   const shown = figures(FIGURES);
   const charts = [
@@ -49,7 +49,7 @@ function article(name, context) {
   const node = el(
     "article",
     { class: "card", "data-key": `route:${name}` },
-    el("h3", {}, shape.node, `${name} `, kept),
+    el("h3", {}, shape.node, `${name} `, word),
     about,
     shown.node,
     split.node,
@@ -66,10 +66,11 @@ function article(name, context) {
       const promise = words.promise(route.slo);
       shape.update(kind);
       set(node, "data-kind", kind);
-      say(kept, route.slo ? `promise: ${promise.word}` : promise.word);
+      say(word, route.slo ? `promise: ${promise.word}` : promise.word);
       const pools = Object.keys(route.sides).filter(Boolean);
       const leads = pools.length ? `To pool ${pools.join(" and ")}.` : "It answers by itself.";
-      say(about, promise.text ? `${leads} Promise: ${promise.text}.` : leads);
+      const kept = promise.text ? ` Promise: ${promise.text}.` : "";
+      say(about, `${leads}${kept}${route.read_only ? " It serves no changes now, as an operator wants." : ""}`);
       const { rates } = route;
       shown.update({
         rps: [words.rate(rates?.rps), words.few(rates)].filter(Boolean).join(", "),

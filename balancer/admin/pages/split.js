@@ -17,9 +17,9 @@ const ROWS = [
   ["Promise", (side) => words.promise(side.slo).word],
 ];
 
-// What is being watched after a change of the split.
-export function watched(gate) {
-  if (!gate) return "";
+// What is being watched after a change of the split, or how the last watch has ended if it was taken back.
+export function watched(gate, last) {
+  if (!gate) return last?.result === "breached" ? `The last change was taken back: ${last.why}` : "";
   const back = Object.entries(gate.back_to ?? {}).map(([pool, weight]) => `${pool}=${weight}`);
   const waits = gate.waiting ? ` Time does not count now: ${gate.waiting}.` : "";
   return (
@@ -59,8 +59,8 @@ export function sides(route, { act }) {
         const cells = lines[index].children;
         names.forEach((name, place) => say(cells[place + 1], text(view.sides[name])));
       });
-      show(gate, view.gate);
-      say(gate, watched(view.gate));
+      say(gate, watched(view.gate, view.last_gate));
+      show(gate, gate.textContent);
       set(button, "disabled", !may);
     },
   };

@@ -5,7 +5,15 @@ import { clock, span as inWords, stateWord } from "./words.js";
 
 const SAID = 5; // states in the text for screen readers, the newest ones
 // State -> top and height of its bar in pixels, of 16.
-const BARS = { active: [5, 6], ejected: [0, 16], probation: [0, 11], draining: [8, 8], maintenance: [1, 14], unchecked: [7, 2] };
+const BARS = {
+  active: [5, 6],
+  ejected: [0, 16],
+  probation: [0, 11],
+  draining: [8, 8],
+  maintenance: [1, 14],
+  unchecked: [7, 2],
+  unresolved: [13, 3],
+};
 
 // The states in a span of time: [{state, from, to}] in seconds since the epoch, cut to the span.
 export function states(transitions, from, to) {

@@ -104,6 +104,7 @@ const STATES = {
   ejected: ["bad", "ejected"],
   probation: ["watch", "on probation"],
   unchecked: ["open", "not checked yet"],
+  unresolved: ["watch", "has no address"],
 };
 
 export function state(upstream) {
@@ -115,16 +116,16 @@ export function state(upstream) {
 export const stateWord = (name) => (STATES[name] ?? ["open", name])[1];
 
 // How ill an upstream is: 0 is the worst.
-const ORDER = ["ejected", "unchecked", "probation", "maintenance", "draining", "active"];
+const ORDER = ["ejected", "unresolved", "unchecked", "probation", "maintenance", "draining", "active"];
 export const illness = (upstream) =>
   upstream.state === "active" && !upstream.eligible ? 0 : ORDER.indexOf(upstream.state);
 
 // Who has to act -> the answer to "is it the balancer?"
 const WHOSE = {
-  upstream: "No. It is this replica; others serve.",
-  app: "No. It is the app, on every replica.",
+  upstream: "No. It is this upstream.",
+  app: "No. It is the app that runs there.",
   operator: "No. Somebody has set it so.",
-  network: "No. It is the network between the balancer and the replica.",
+  network: "No. It is the network on the way to the upstream.",
   balancer: "Yes.",
 };
 export const isItTheBalancer = (whose) => WHOSE[whose] ?? "Not known.";

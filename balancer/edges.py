@@ -52,16 +52,27 @@ class Edges:
         """The counts of a histogram's cells by bucket, ascending, the last one for what is above all."""
         return [histogram[cell] for cell in self.cells]
 
-    def quantile(self, histogram: Sequence[int], share: float) -> float:
-        """Seconds that this share of the counted durations do not exceed, interpolated within a bucket; the
-        one above all bounds is taken to end at twice the last one. `histogram` is by cell."""
-        rank, seen, low = share * sum(histogram, 0), 0, 0.0
-        for high, count in zip((*self.bounds, self.bounds[-1] * 2), self.ascending(histogram), strict=True):
-            if count and seen + count >= rank:
-                return low + (high - low) * (rank - seen) / count
-            seen += count
+    def quantiles(self, histogram: Sequence[int], shares: Sequence[float]) -> list[float]:
+        """Seconds that these shares of the counted durations do not exceed, interpolated within a bucket; the
+        one above all bounds is taken to end at twice the last one. `histogram` is by cell, `shares` ascend.
+        Empty if nothing was counted."""
+        total = sum(histogram, 0)  # mypyc wants to know where it starts
+        if not total:
+            return []
+        found: list[float] = []
+        seen, low, place = 0, 0.0, 0
+        for bucket, cell in enumerate(self.cells):
+            high = self.bounds[bucket] if bucket < len(self.bounds) else 2 * low
+            count = histogram[cell]
+            if count:
+                while place < len(shares) and seen + count >= shares[place] * total:
+                    found.append(low + (high - low) * (shares[place] * total - seen) / count)
+                    place += 1
+                if place == len(shares):
+                    break
+                seen += count
             low = high
-        return low
+        return found
 
 
 STANDARD: Final = Edges()  # without own ones

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import add, sub
 from typing import NamedTuple
 
-from balancer.edges import Edges
+from balancer.edges import CELLS, Edges
 
 _PERCENTILES = (0.5, 0.95, 0.99)
 
@@ -26,7 +26,11 @@ class Counts(NamedTuple):
 
     def since(self, before: "Counts") -> "Counts":
         """What came after `before`. Never negative: counts may have begun anew in between."""
-        cells = array("q", [max(0, count) for count in map(sub, self.cells, before.cells)])
+        if self is before:
+            return _NONE
+        cells = array("q", map(sub, self.cells, before.cells))
+        if min(cells) < 0:
+            cells = array("q", [max(0, count) for count in cells])
         return Counts(
             max(0, self.requests - before.requests),
             max(0, self.errors - before.errors),
@@ -48,6 +52,9 @@ class Counts(NamedTuple):
             self.sent + other.sent,
             array("q", map(add, self.cells, other.cells)),
         )
+
+
+_NONE = Counts(0, 0, 0, 0, 0, 0, array("q", [0]) * CELLS)
 
 
 def together(counts: Iterable[Counts]) -> Counts | None:
@@ -103,7 +110,8 @@ def share(part: float, of: float) -> float | None:
 
 def percentiles(cells: "array[int]", edges: Edges) -> tuple[float | None, float | None, float | None]:
     """p50, p95 and p99 in ms, None without a response."""
-    if not any(cells):
+    found = edges.quantiles(cells, _PERCENTILES)
+    if not found:
         return None, None, None
-    p50, p95, p99 = (round(edges.quantile(cells, one) * 1000, 3) for one in _PERCENTILES)
-    return p50, p95, p99
+    p50, p95, p99 = found
+    return round(p50 * 1000, 3), round(p95 * 1000, 3), round(p99 * 1000, 3)

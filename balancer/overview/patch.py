@@ -14,13 +14,13 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     patch: dict[str, Any] = {}
     for key, value in after.items():
         was = before.get(key)
-        if was is value:
+        if was is value or was == value:
             continue
         if isinstance(value, dict) and isinstance(was, dict):
             inner = merge_patch(was, value)
             if inner:
                 patch[key] = inner
-        elif was != value:
+        else:
             patch[key] = value
     for key, was in before.items():
         if was is not None and key not in after:

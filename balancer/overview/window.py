@@ -23,19 +23,31 @@ class Window(Generic[KeyT]):
         """Forget them: their cells mean something else now."""
         self._samples.clear()
 
-    def of(self, key: KeyT, back: int | None = None) -> tuple[Counts | None, float]:
-        """What was counted since the oldest sample that has the key, or the one `back` samples ago, and in
-        how many seconds. None if there are not two such samples."""
+    def newest(self, key: KeyT) -> Counts | None:
+        """The present counts."""
+        return self._samples[-1][1].get(key) if self._samples else None
+
+    def ends(self, key: KeyT, back: int | None = None) -> tuple[Counts, Counts, float] | None:
+        """The oldest sample that has the key, or the one `back` samples ago; the newest one; and the seconds
+        in between. None if there are not two such samples."""
         if len(self._samples) < 2:
-            return None, 0.0
+            return None
         now, newest = self._samples[-1]
         counts = newest.get(key)
         if counts is None:
-            return None, 0.0
+            return None
         first = 0 if back is None else max(0, len(self._samples) - 1 - back)
         for place in range(first, len(self._samples) - 1):
             then, sample = self._samples[place]
             before = sample.get(key)
             if before is not None:
-                return counts.since(before), now - then
-        return None, 0.0
+                return before, counts, now - then
+        return None
+
+    def of(self, key: KeyT, back: int | None = None) -> tuple[Counts | None, float]:
+        """What was counted between these, and in how many seconds; None if it is not known."""
+        ends = self.ends(key, back)
+        if ends is None:
+            return None, 0.0
+        before, counts, seconds = ends
+        return counts.since(before), seconds

@@ -82,7 +82,9 @@ class SampledFigures:
         inflight, limit = {}, {}
         for (pool, upstream), cells in self._ledger.totals(Kind.UPSTREAM):
             key = pool, upstream
-            counts[key] = of_upstream(cells)
+            counted, before = of_upstream(cells), self._upstreams.newest(key)
+            # Most rest at any time: their samples are the same object, and cost nothing to compare.
+            counts[key] = before if before is not None and before == counted else counted
             inflight[key] = cells[c.UPSTREAM_INFLIGHT]
             limit[key] = cells[c.UPSTREAM_INFLIGHT_LIMIT]
         self._upstreams.push(now, counts)
@@ -110,9 +112,11 @@ class SampledFigures:
             if pool.overloaded:
                 continue
             for upstream in pool.states:
-                counts, seconds = self._upstreams.of((pool.name, upstream))
-                if counts is not None and seconds >= WINDOW / 2:
-                    served[pool.name, upstream] = (counts.requests - counts.errors) / seconds
+                ends = self._upstreams.ends((pool.name, upstream))
+                if ends is not None and ends[2] >= WINDOW / 2:
+                    before, now, seconds = ends
+                    good = now.requests - now.errors - (before.requests - before.errors)
+                    served[pool.name, upstream] = good / seconds
         self._served.see(moment.now, served)
 
     # --- what the last sample says

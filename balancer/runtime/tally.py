@@ -61,7 +61,8 @@ class Tally(NamedTuple):
 
     def quantile(self, share: float) -> float:
         """Seconds in which this share of the responses began, interpolated within a bucket."""
-        return self.edges.quantile(self.cells, share)
+        found = self.edges.quantiles(self.cells, (share,))
+        return found[0] if found else self.edges.bounds[-1] * 2
 
 
 def exceeds(found: int, share: float, requests: int) -> bool:

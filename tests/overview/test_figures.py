@@ -37,7 +37,7 @@ def test_together_merges_buckets() -> None:
     both = together([counts(10, at=0.002), counts(10, 3, at=4.0)])
     assert both is not None
     assert (both.requests, both.errors) == (20, 3)
-    assert STANDARD.quantile(both.cells, 0.95) == pytest.approx(4.75)
+    assert STANDARD.quantiles(both.cells, [0.95]) == pytest.approx([4.75])
     assert together([]) is None
 
 

@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> list[Batch]:
         settings = {"HEALTH_CHECK__ENABLED": "false"} if options.without_checks else {}
         launch = balancer(port, admin, [f"127.0.0.1:{app}"], WORKERS=str(options.workers), **settings)
         pid = processes.start("balancer", launch.argv, None, launch.environment)
-        connection = _ready(admin)
+        connection = ready(admin)
         stack.callback(connection.close)
         batches = []
         for first in range(0, options.upstreams, options.batch):
@@ -81,7 +81,8 @@ def measure(options: argparse.Namespace) -> list[Batch]:
         return batches
 
 
-def _ready(admin: int) -> http.client.HTTPConnection:
+def ready(admin: int) -> http.client.HTTPConnection:
+    """A connection to the admin listener of a balancer, once that is ready."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=PATIENCE)

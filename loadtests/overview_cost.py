@@ -10,7 +10,6 @@ which is what a page costs, or the whole is above --most.
 
 import argparse
 import asyncio
-import http.client
 import os
 import sys
 import tempfile
@@ -19,12 +18,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from loadtests.change_cost import APP, address
-from loadtests.errors import BenchError
+from loadtests.change_cost import APP, address, ready
 from loadtests.processes import Processes, free_ports
 from loadtests.proxies import balancer
 
-PATIENCE = 30.0
 CLIENTS = 20
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -110,18 +107,6 @@ async def measure(pid: int, port: int, admin: int, options: argparse.Namespace) 
     return max(alone, watched)
 
 
-def _ready(admin: int) -> None:
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        with suppress(OSError):
-            connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=PATIENCE)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
-        time.sleep(0.05)
-    raise BenchError("the balancer did not become ready")
-
-
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="overview_cost", description=__doc__.partition("\n")[0])
     parser.add_argument("--upstreams", type=int, default=1000)
@@ -138,7 +123,7 @@ def main(arguments: Sequence[str]) -> int:
         given = settings(options.upstreams, options.routes, app)
         launch = balancer(port, admin, [f"127.0.0.1:{app}"], WORKERS="1", **given)
         pid = processes.start("balancer", launch.argv, None, launch.environment)
-        _ready(admin)
+        ready(admin).close()
         share = asyncio.run(measure(pid, port, admin, options))
     return int(share > options.most)
 

@@ -100,7 +100,7 @@ class Place:
             command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m balancer "$@"\n')
             command.chmod(0o755)
         path = f"{command.parent}:{os.environ['PATH']}"
-        here = {"PATH": path, "COLUMNS": "120", "PWD": str(self.directory), "PYTHONPATH": str(ROOT)}
+        here = {"PATH": path, "COLUMNS": "200", "PWD": str(self.directory), "PYTHONPATH": str(ROOT)}
         return {**here, "BASH_ENV": self._start(), **self.environ}
 
     def _start(self) -> str:

@@ -1,8 +1,8 @@
 """A guide as a script: its commands run in their order, and print what the page shows.
 
 Blocks of `console` have commands, after `$ `, and what they print. Figures may be others, as may spaces and
-rules of tables; a line or the rest of one that is `...` is anything. Blocks of `sh` are settings of the
-environment, and those of `yaml` that begin with a comment are files, whose name is the comment.
+rules of tables; a line or the rest of one that is `...` is anything. Blocks that begin with a
+comment are files, whose name is the comment.
 
 The pages speak of `app1:8000` and of ports 8080 and 9901: `Place` has what these really are in a test.
 """
@@ -37,12 +37,9 @@ class Guide:
     def __init__(self, name: str) -> None:
         self.text = (ROOT / "docs" / name).read_text(encoding="utf-8")
 
-    def blocks(self, language: str) -> list[str]:
-        return [text for kind, text in _BLOCK.findall(self.text) if kind == language]
-
     def file(self, name: str, number: int = 0) -> str:
         """The text of a file of the page; the first version of it, or a later one."""
-        found = [text for text in self.blocks("yaml") if text.startswith(f"# {name}\n")]
+        found: list[str] = [text for _, text in _BLOCK.findall(self.text) if text.startswith(f"# {name}\n")]
         return found[number]
 
     def commands(self, heading: str = "") -> list[Command]:

@@ -1,4 +1,4 @@
-"""Every command of docs/guides/tenfold-day.md prints what is shown, under more load than two replicas take."""
+"""Every command of docs/guides/tenfold-day.md prints what is shown, while two replicas have too much load."""
 
 import asyncio
 from collections import Counter

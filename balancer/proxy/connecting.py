@@ -315,6 +315,8 @@ class Connecting(DialOwner):
         """Dial, or wait for a turn to. Unless it must be `fresh`, the connection may be one that becomes
         idle meanwhile."""
         context = self._context
+        if self._seeker.trace is not None:
+            self._seeker.trace.dial(upstream, context.monotonic_ns())
         self.dialling = dialling = Dialling(self, context.connector)
         dialling.start(upstream, fresh, careful)
         context.connect_races.push(dialling)
@@ -337,6 +339,8 @@ class Connecting(DialOwner):
             self._count_retry("connect_race")
             connection = self._take(upstream, now)
             if connection is None:
+                if self._seeker.trace is not None:
+                    self._seeker.trace.dial(upstream, now)
                 dialling.start(upstream, self._seeker.head.websocket, self._is_careful())
             else:
                 self.cancel(Outcome.CANCELLED)
@@ -351,6 +355,8 @@ class Connecting(DialOwner):
 
     def attempt_failed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
         self.failed_attempts += (FailedAttempt(upstream, failure, detail),)
+        if self._seeker.trace is not None:
+            self._seeker.trace.dial_failed(upstream, failure.reason, self._context.monotonic_ns())
 
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
         self._side.pool.finished(upstream, 0, outcome)

@@ -12,6 +12,7 @@ from balancer.connections.roles import OutgoingRequest, Outlet, UpstreamSide
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
 from balancer.http.response_head import ResponseHead
+from balancer.proxy.tracing import ExchangeTrace
 from balancer.upstreams.upstream import Upstream
 
 
@@ -87,13 +88,15 @@ class ClientSide(Outlet):
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ConnectionSeeker(OutgoingRequest):
-    """The request that needs a connection to an upstream. It gets `send` or `fail`, at once or later."""
+    """The request that needs a connection to an upstream. It gets `send` or `fail`, at once or later. `trace`
+    is set while it is recorded."""
 
-    __slots__ = ("client", "deadline_ns")
+    __slots__ = ("client", "deadline_ns", "trace")
     __deletable__ = ("client",)
 
     client: ClientSide
     deadline_ns: int
+    trace: ExchangeTrace | None
 
     @abstractmethod
     def send(self, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int) -> None:

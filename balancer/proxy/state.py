@@ -13,7 +13,6 @@ from balancer.proxy.replay import Replay
 from balancer.proxy.roles import AttemptOwner, ClientSide
 from balancer.proxy.router import Route
 from balancer.proxy.side import Side
-from balancer.proxy.tracing import ExchangeTrace
 from balancer.proxy.tunnel import Tunnel
 from balancer.spec.worker import FOREVER_NS
 from balancer.upstreams.upstream import Upstream
@@ -27,7 +26,7 @@ class ExchangeState(AttemptOwner):
     __slots__ = ("active", "attempt", "connecting", "context", "failure", "first_byte_ns", "holds",
                  "informed", "late_ns", "mark", "own_answer", "own_attempt", "refused", "replay",
                  "request_bytes", "response_begun", "response_bytes", "route", "side", "started_ns",
-                 "status", "trace", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
+                 "status", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
     __deletable__ = ("connecting", "own_attempt")
 
     route: Route
@@ -52,7 +51,7 @@ class ExchangeState(AttemptOwner):
         self.mark = b""  # of the cookie that its route's split sets
         self.request_id = b""
         self.head_tail = HEAD_END
-        self.trace: ExchangeTrace | None = None  # while it is recorded
+        self.trace = None
         self.request_whole = True  # the client has sent all of it
         self.request_trailers = b""
         self.request_bytes = 0

@@ -57,11 +57,12 @@ def _attempt(attempt: TracedAttempt, started: int) -> AttemptRecord:
     return AttemptRecord(
         span=attempt.span_id.decode(),
         upstream=upstream.id,
-        host=upstream.host,
+        host=attempt.host,
         port=upstream.port,
         scheme="https" if upstream.server_name else "http",
         reused=attempt.reused,
         began_ns=attempt.started_ns - started,
+        sent_ns=attempt.sent_ns - started if attempt.sent_ns else -1,
         ended_ns=attempt.ended_ns - started,
         status=attempt.status,
         failure=attempt.failure,

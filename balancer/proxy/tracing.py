@@ -18,16 +18,20 @@ MAX_BATCH: Final = 2_000  # requests
 
 
 class TracedAttempt:
-    """One attempt that has been sent. `status` is that of its response, 0 for none; `failure` is a reason, ""
-    for none. Times are in ns on the monotonic clock, `ended_ns` is 0 while it runs."""
+    """One attempt. It began with a dial, if there was one, and was sent at `sent_ns`, 0 if it never was.
+    `status` is that of its response, 0 for none; `failure` is a reason, "" for none. Times are in ns on the
+    monotonic clock, `ended_ns` is 0 while it runs."""
 
-    __slots__ = ("ended_ns", "failure", "reused", "span_id", "started_ns", "status", "upstream")
+    __slots__ = ("ended_ns", "failure", "host", "reused", "sent_ns", "span_id", "started_ns", "status",
+                 "upstream")  # fmt: skip
 
-    def __init__(self, span_id: bytes, upstream: Upstream, reused: bool, started_ns: int) -> None:
+    def __init__(self, span_id: bytes, upstream: Upstream, started_ns: int) -> None:
         self.span_id = span_id
         self.upstream = upstream
-        self.reused = reused
+        self.host = upstream.host  # now: it may get another address
+        self.reused = False
         self.started_ns = started_ns
+        self.sent_ns = 0
         self.ended_ns = 0
         self.status = 0
         self.failure = ""
@@ -36,29 +40,56 @@ class TracedAttempt:
 class ExchangeTrace:
     """The spans of one exchange. `parent` is what its client said; `span_id` is b"" for none."""
 
-    __slots__ = ("_random", "attempts", "parent", "span_id")
+    __slots__ = ("_dials", "_random", "attempts", "parent", "span_id")
 
     def __init__(self, parent: TraceContext, random: Random) -> None:
         self._random = random
         self.parent = parent
         self.span_id = _span_id(random)
         self.attempts: list[TracedAttempt] = []
+        self._dials: list[tuple[Upstream, int]] = []  # those under way, and when they began
+
+    def dial(self, upstream: Upstream, now_ns: int) -> None:
+        """A dial begins."""
+        self._dials.append((upstream, now_ns))
+
+    def dial_failed(self, upstream: Upstream, failure: str, now_ns: int) -> None:
+        """The dial to this upstream has failed for a reason."""
+        attempt = self._attempt(upstream, now_ns)
+        attempt.failure = failure
+        attempt.ended_ns = now_ns
 
     def begin(self, upstream: Upstream, reused: bool, now_ns: int) -> bytes:
         """An attempt is being sent. Returns the end of its head."""
-        span_id = _span_id(self._random)
-        self.attempts.append(TracedAttempt(span_id, upstream, reused, now_ns))
+        attempt = self._attempt(upstream, now_ns)
+        attempt.reused = reused
+        attempt.sent_ns = now_ns
+        self._dials.clear()  # they lost a race
         parent = self.parent
-        return TraceContext(parent.trace_id, span_id, parent.flags, parent.state).lines() + HEAD_END
+        return TraceContext(parent.trace_id, attempt.span_id, parent.flags, parent.state).lines() + HEAD_END
 
     def end(self, status: int, failure: str, now_ns: int) -> None:
-        """The last attempt has ended, with a response of this status or without one (0), unless it had ended
-        before. `failure` is a reason, "" for none."""
+        """The attempt that was sent last has ended, with a response of this status or without one (0). If it
+        had ended before, the dials that are under way are given up. `failure` is a reason, "" for none."""
         if self.attempts and not self.attempts[-1].ended_ns:
             last = self.attempts[-1]
             last.status = status
             last.failure = failure
             last.ended_ns = now_ns
+        for upstream, _ in self._dials.copy():
+            self.dial_failed(upstream, failure, now_ns)
+
+    def _attempt(self, upstream: Upstream, now_ns: int) -> TracedAttempt:
+        """A new one, which began with the dial to this upstream, or begins now."""
+        began = now_ns
+        for at, (dialled, since) in enumerate(self._dials):
+            if dialled is upstream:
+                began = since
+                del self._dials[at]
+                break
+        attempt = TracedAttempt(_span_id(self._random), upstream, began)
+        self.attempts.append(attempt)
+        return attempt
 
 
 class Tracing:

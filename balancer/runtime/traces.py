@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -14,6 +15,9 @@ from balancer.runtime.span_sender import Batching, Exporter, SpanSender
 from balancer.spec.worker import WorkerSpec
 
 FLUSH: Final = 2.0  # seconds that the last spans may take at exit
+# Seconds for which a thread may keep the interpreter's lock while the event loop waits for it. By default it
+# is 5 ms, which each wake-up of the loop would take longer while spans are encoded.
+_SWITCH: Final = 0.001
 
 
 def open_otlp(name: str) -> Exporter:
@@ -44,6 +48,7 @@ class Tracer:
     def settle(self, spec: WorkerSpec) -> None:
         """Traces are on or off by this spec from now on."""
         if spec.traces is not None and self._sender is None:
+            sys.setswitchinterval(_SWITCH)
             self._sender = SpanSender(partial(self._open_exporter, spec.via), self._batching, self._say)
         elif spec.traces is None and self._sender is not None:
             self._sender.end()

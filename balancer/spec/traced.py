@@ -4,9 +4,9 @@ from balancer.spec.part import Part
 
 
 class TracedAttempt(Part, frozen=True, kw_only=True, array_like=True):
-    """One attempt of a request that is traced; `span` is its id. It began and ended so many ns after the
-    request did. `status` is that of its response, 0 for none; `failure` the reason for that, "" for none.
-    `host` is an IP address or a unix socket."""
+    """One attempt of a request that is traced; `span` is its id. It began, was sent (-1 if it never was) and
+    ended so many ns after the request began. `status` is that of its response, 0 for none; `failure` is a
+    reason, "" for none. `host` is an IP address or a unix socket."""
 
     span: str
     upstream: str
@@ -15,6 +15,7 @@ class TracedAttempt(Part, frozen=True, kw_only=True, array_like=True):
     scheme: str
     reused: bool
     began_ns: int
+    sent_ns: int
     ended_ns: int
     status: int
     failure: str

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from balancer.spec.traced import TracedAttempt, TracedRequest
 
-Value: TypeAlias = str | int | bool
+Value: TypeAlias = str | int | float | bool
 CLIENT_GONE: Final = "client_gone"  # its status is 499, which is never sent
 _GONE_STATUS: Final = 499
 # Other methods could be anything, and there would be names without end.
@@ -134,6 +134,8 @@ def _client(
         attributes["network.peer.port"] = attempt.port
     if number:
         attributes["http.request.resend_count"] = number
+    if attempt.sent_ns > attempt.began_ns:
+        attributes["balancer.connect_seconds"] = (attempt.sent_ns - attempt.began_ns) / 1e9
     status, failure = attempt.status, attempt.failure
     if status:
         attributes["http.response.status_code"] = status

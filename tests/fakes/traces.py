@@ -19,6 +19,7 @@ def traced_attempt(number: int = 1, **changes: Any) -> TracedAttempt:
         "scheme": "http",
         "reused": True,
         "began_ns": 1_000,
+        "sent_ns": 1_000,
         "ended_ns": 9_000,
         "status": 200,
         "failure": "",

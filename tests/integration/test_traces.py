@@ -6,13 +6,15 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
 from tests.fakes.collector import CLIENT, SERVER, Collector, Seen, collecting
-from tests.fakes.instance import Answer, Balancer, Client, running
+from tests.fakes.instance import Answer, Balancer, Client, get, running
+from tests.fakes.reloading import reloading
 from tests.fakes.traces import PARENT, TRACE
 
 pytestmark = pytest.mark.integration
@@ -224,6 +226,38 @@ async def test_a_collector_that_is_stuck_holds_the_exit_up_for_two_seconds_at_mo
         assert await stage.balancer.exit_code() == 0
         assert loop.time() - begun < 4
         assert "the last 2 spans are lost" in await stage.balancer.says("spans are lost")
+
+
+async def test_a_dial_that_fails_is_a_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(monkeypatch, apps=2, POLICY="round_robin") as stage:
+        await stage.apps[0].leave()
+        await stage.all([(SAMPLED,)] * 2)
+        refused = [one for one in await stage.collector.has(5) if one.attributes.get("error.type")]
+        failed = refused[0]
+        assert failed.attributes["error.type"] == "connect_refused"
+        assert (failed.is_error, failed.span.kind) == (True, CLIENT)
+        assert "http.response.status_code" not in failed.attributes
+        (again,) = [one for one in stage.collector.spans if one.parent == failed.parent and one is not failed]
+        assert again.attributes["http.request.resend_count"] == 1
+        assert again.id in {_PARENT_LINE.findall(head)[0][1].decode() for head in stage.apps[1].heads}
+
+
+async def test_a_reload_turns_traces_on_and_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async with collecting() as collector, app_replica() as app:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        async with reloading(tmp_path, {}, UPSTREAMS=app.address) as one:
+            exported = 'balancer_trace_spans_total{result="exported"}'
+            for number in (1, 2):
+                assert (await one.reload(traces={"enabled": True}))["how"] == "new_workers"
+                await one.has_workers(1)
+                await get(one.balancer.port)
+                await one.balancer.shows(exported, 2 * number)
+                await one.reload(traces={"enabled": False})
+                await one.has_workers(1)
+                await get(one.balancer.port)
+            assert len(collector.spans) == 4
+            assert b"traceparent" not in app.heads[-1]
 
 
 async def test_without_traces_the_fields_of_a_trace_are_forwarded_unchanged(

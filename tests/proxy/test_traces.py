@@ -131,6 +131,75 @@ def test_a_client_that_leaves_is_seen_in_the_attempt(harness: Harness) -> None:
     assert [(one.status, one.failure) for one in record.attempts] == [(0, "client_gone")]
 
 
+def attempts(record: TracedRequest) -> list[tuple[str, bool, int, str]]:
+    """Of each: the upstream, whether it was sent, status and failure."""
+    return [(one.upstream, one.sent_ns >= 0, one.status, one.failure) for one in record.attempts]
+
+
+def test_dials_that_fail_are_attempts(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, traces={})
+    harness.refuse(1)
+    harness.ask(request(parent(SAMPLED)))
+    _, span, _ = told(harness.upstream.take())
+    harness.answer()
+    (record,) = traced(harness)
+    assert attempts(record) == [
+        ("app1:8000", False, 0, "connect_refused"),
+        ("app2:8000", True, 200, ""),
+    ]
+    assert record.attempts[1].span == span != record.attempts[0].span
+
+
+def test_of_a_race_the_winner_is_an_attempt(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, traces={})
+    harness.hold(1)
+    harness.ask(request(parent(SAMPLED)))
+    harness.advance(0.25)
+    harness.answer()
+    (record,) = traced(harness)
+    assert attempts(record) == [("app2:8000", True, 200, "")]
+    (attempt,) = record.attempts
+    assert (attempt.began_ns, attempt.sent_ns) == (250_000_000, 250_000_000)
+
+
+def test_an_attempt_begins_with_its_dial(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, traces={})
+    harness.hold(1)
+    harness.ask(request(parent(SAMPLED)))
+    harness.clock.advance(0.125)
+    harness.loop.dials[0].accept()
+    harness.settle()
+    harness.clock.advance(0.5)
+    harness.answer()
+    (attempt,) = traced(harness)[0].attempts
+    assert (attempt.began_ns, attempt.sent_ns, attempt.ended_ns) == (0, 125_000_000, 625_000_000)
+
+
+def test_a_dial_that_is_given_up_is_an_attempt(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, traces={})
+    harness.hold(1)
+    client = harness.ask(request(parent(SAMPLED)))
+    client.receive_eof()
+    harness.settle()
+    (record,) = traced(harness)
+    assert attempts(record) == [("app1:8000", False, 0, "client_gone")]
+
+
+def test_a_stale_connection_is_an_attempt(harness: Harness) -> None:
+    harness.warm()
+    assert len(traced(harness)) == 1
+    harness.ask(request(parent(SAMPLED)), harness.clients[0])
+    first = told(harness.upstream.take())
+    harness.upstream.receive_eof()
+    harness.settle()
+    second = told(harness.upstream.take())
+    harness.answer()
+    (record,) = traced(harness)
+    assert [one.span for one in record.attempts] == [first[1], second[1]]
+    assert attempts(record) == [("app1:8000", True, 0, "upstream_closed"), ("app1:8000", True, 200, "")]
+    assert [one.reused for one in record.attempts] == [True, False]
+
+
 def test_a_request_that_no_upstream_gets_has_no_attempt(make_harness: MakeHarness) -> None:
     harness = make_harness(0, traces={}, panic=False)
     assert status_of(harness.ask(request(parent(SAMPLED))).take()) == 503

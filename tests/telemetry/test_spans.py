@@ -131,6 +131,11 @@ def test_attempts_after_the_first_are_counted() -> None:
     assert len({one.span for one in clients}) == 3
 
 
+def test_the_time_that_a_dial_took_is_shown() -> None:
+    _, client = made(attempts=(traced_attempt(began_ns=1_000, sent_ns=501_000, ended_ns=900_000),))
+    assert client.attributes["balancer.connect_seconds"] == 0.0005
+
+
 def test_an_answer_of_our_own_has_no_attempt() -> None:
     (server,) = spans(traced_request(status=308, pool="", attempts=()))
     assert not {"balancer.pool", "balancer.upstream"} & server.attributes.keys()

@@ -38,6 +38,7 @@ export function chart(title, lines, format, least = 0) {
   const end = el("span", { class: "peak" });
   const from = el("span");
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+  set(drawing, "aria-label", `${title}: no history yet`);
   drawing.append(svg("path", { class: "rule", d: `M0 0.5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }));
   const drawn = lines.map(([name, label], index) => {
     const line = svg("path", { class: `line line${index}` });

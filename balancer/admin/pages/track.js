@@ -51,7 +51,7 @@ function bar(state, x, width, title) {
 }
 
 export function track(label) {
-  const drawing = svg("svg", { class: "track", role: "img" });
+  const drawing = svg("svg", { class: "track", role: "img", "aria-label": `${label}: no history yet` });
   let drawn = "";
   return {
     node: drawing,

@@ -189,6 +189,7 @@ class Exchange(ExchangeState):
     def _trace(self, tracing: Tracing, head: RequestHead) -> None:
         """Find this request's place in its trace."""
         position = tracing.position(head, self.peer)
+        self.trace_id = position.trace_id
         if position.sampled:
             self.trace = tracing.recorded(position)
         else:

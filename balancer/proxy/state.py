@@ -26,7 +26,7 @@ class ExchangeState(AttemptOwner):
     __slots__ = ("active", "attempt", "connecting", "context", "failure", "first_byte_ns", "holds",
                  "informed", "late_ns", "mark", "own_answer", "own_attempt", "refused", "replay",
                  "request_bytes", "response_begun", "response_bytes", "route", "side", "started_ns",
-                 "status", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
+                 "status", "trace_id", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
     __deletable__ = ("connecting", "own_attempt")
 
     route: Route
@@ -52,6 +52,7 @@ class ExchangeState(AttemptOwner):
         self.request_id = b""
         self.head_tail = HEAD_END
         self.trace = None
+        self.trace_id = b""  # in hex digits, sampled or not; b"" if traces are off
         self.request_whole = True  # the client has sent all of it
         self.request_trailers = b""
         self.request_bytes = 0

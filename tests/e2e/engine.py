@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "python:3.13-slim"
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
+ALERTMANAGER_IMAGE = "prom/alertmanager:v0.28.1"
 # Target -> tag. The older builder also builds every stage above a target, so the last stage comes last.
 TARGETS = {"app": "balancer-app:dev", "load": "balancer-load:dev", "balancer": "balancer:dev"}
 # Compiling takes some minutes, so the tests run a plain image unless E2E_COMPILED=1.
@@ -78,6 +79,7 @@ def build_images() -> None:
     base = os.environ.get("BASE_IMAGE") or BASE_IMAGE
     require_image(base)
     require_image(os.environ.get("PROMETHEUS_IMAGE") or PROMETHEUS_IMAGE)
+    require_image(os.environ.get("ALERTMANAGER_IMAGE") or ALERTMANAGER_IMAGE)
     for target, tag in TARGETS.items():
         command = (
             "docker",

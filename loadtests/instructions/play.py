@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from balancer.spec.worker import RouteSpec
 from loadtests import builds
 from loadtests.errors import BenchError
-from loadtests.instructions.traffic import EXCHANGES, KINDS, POOLS, SWITCHED, UPGRADE
+from loadtests.instructions.traffic import EXCHANGES, KINDS, POOLS, SWITCHED, UPGRADE, Kind
 from tests.fakes.loop import FakeClock
 from tests.fakes.specs import route_spec
 from tests.fakes.transport import FakeTransport  # a checkout has `tests`
@@ -35,7 +35,7 @@ def play(name: str, exchanges: int) -> None:
     # The same number is made however many are played, so that making them does not count.
     requests = [kind.request(number) for number in range(EXCHANGES)]
     responses = [kind.response(number) for number in range(EXCHANGES)]
-    wire = _wire(kind.routes)
+    wire = _wire(kind)
     # As a worker does when it is built. When a collection of everything falls due would be left to chance.
     gc.collect()
     gc.freeze()
@@ -57,7 +57,8 @@ def play(name: str, exchanges: int) -> None:
     wire.close()
 
 
-def _wire(routes: int) -> Wire:
+def _wire(kind: Kind) -> Wire:
+    routes = kind.routes
     more = {f"pool{number}": 1 for number in range(1, POOLS)} if routes > 1 else {}
     start = start_message(
         UPSTREAMS,
@@ -68,6 +69,7 @@ def _wire(routes: int) -> Wire:
         adaptive={"enabled": True},
         outlier={"enabled": True},
         queue={"size": 100},
+        traces={} if kind.traces else None,
     )
     wire = Wire(start, StillClock())
     wire.records.enabled = False

@@ -36,6 +36,7 @@ class Kind:
     response: Callable[[int], bytes]
     connections: str = "one"
     routes: int = 1  # with more than one there are POOLS pools
+    traces: bool = False
 
 
 def _same(number: int) -> bytes:
@@ -54,6 +55,13 @@ def _cookie(number: int) -> bytes:
 
 def _trace(number: int) -> str:
     return f"Traceparent: 00-{number:032x}-{number:016x}-01\r\n"
+
+
+def _traced(flags: str) -> Callable[[int], bytes]:
+    """Another path and trace each time: ids of zeros only are none."""
+    return lambda number: (
+        f"GET /item/{number} HTTP/1.1\r\n{_LINES}{_trace(number + 1)}\r\n".replace("-01\r\n", f"-{flags}\r\n")
+    ).encode()
 
 
 def _closing(number: int) -> bytes:
@@ -117,5 +125,7 @@ KINDS: dict[str, Kind] = {
     "large": Kind("the same request each time, 10 KiB", _same, _sized(10 * 1024)),
     "chunked": Kind("the same request each time, 1 KiB in a chunk", _same, _chunked),
     "upload": Kind("POST of 1 KiB", _upload, _sized(100)),
+    "unsampled": Kind("as another, traces on, not sampled", _traced("00"), _sized(100), traces=True),
+    "sampled": Kind("as another, traces on, sampled", _traced("01"), _sized(100), traces=True),
     "message": Kind("a WebSocket message of 1 KiB and its echo", _question, _echo, "tunnel"),
 }

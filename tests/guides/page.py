@@ -1,7 +1,7 @@
 """A guide as a script: its commands run in their order, and print what the page shows.
 
 Blocks of `console` have commands, after `$ `, and what they print. Figures may be others, as may spaces and
-rules of tables; a line or the rest of one that is `...` is anything. Blocks that begin with a
+rules of tables; a line or a part of one that is `...` is anything. Blocks that begin with a
 comment are files, whose name is the comment.
 
 The pages speak of `app1:8000` and of ports 8080 and 9901: `Place` has what these really are in a test.
@@ -42,6 +42,11 @@ class Guide:
         found: list[str] = [text for _, text in _BLOCK.findall(self.text) if text.startswith(f"# {name}\n")]
         return found[number]
 
+    def part(self, language: str) -> str:
+        """The only block in that language."""
+        (found,) = [text for kind, text in _BLOCK.findall(self.text) if kind == language]
+        return str(found)
+
     def commands(self, heading: str = "") -> list[Command]:
         """Those of a section, or of the whole page."""
         text = self.text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0] if heading else self.text
@@ -68,14 +73,17 @@ class Place:
 
     async def runs(self, commands: Iterable[Command]) -> None:
         """Each of them prints what is shown."""
+        code = 0
         for command in commands:
-            lines = await self.run(command.text)
+            code, lines = await self._done(
+                f"(exit {code}); {command.text}" if "$?" in command.text else command.text
+            )
             assert is_shown(lines, command.shown), f"{command.text}\n" + "\n".join(lines)
 
-    async def run(self, text: str) -> list[str]:
-        """What a command prints, in the words of the page."""
+    async def _done(self, text: str) -> tuple[int, list[str]]:
+        """The exit code of a command, and what it prints, in the words of the page."""
         done = await run("bash", "-c", self.real(text), says=b"", **self._environ())
-        return self.told(done.text).splitlines()
+        return done.code, self.told(done.text).splitlines()
 
     def real(self, text: str) -> str:
         """A text of the page with the addresses of the test."""
@@ -119,5 +127,4 @@ def _plain(lines: Sequence[str]) -> list[str]:
 
 
 def _pattern(line: str) -> str:
-    head, dots, _ = line.partition("...")
-    return re.escape(head.rstrip() if dots else head) + (".*" if dots else "") + "\n"
+    return ".*".join(re.escape(part.strip()) for part in line.split("...")) + "\n"

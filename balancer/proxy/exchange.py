@@ -193,6 +193,7 @@ class Exchange(ExchangeState):
         if position.sampled:
             self.trace = tracing.recorded(position)
         else:
+            self.trace = None
             self.head_tail = tracing.passed_on(position)
 
     def _enter(self, head: RequestHead, route: Route) -> Side:

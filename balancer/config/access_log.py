@@ -12,7 +12,8 @@ from balancer.config.types import CommaList, Number
 ACCESS_LOG_FIELDS = (
     "time", "client", "method", "target", "protocol", "scheme", "host", "status", "reason", "route", "pool",
     "upstream", "tried", "attempts", "reused", "request_bytes", "response_bytes", "duration", "first_byte",
-    "request_id", "user_agent", "referer",
+    "request_id", "user_agent", "referer", "queue", "connect", "failures", "sticky", "side", "tls",
+    "trace_id", "source",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from balancer.proxy.context import ProxyContext
 from balancer.proxy.dialling import Dialling, DialOwner
 from balancer.proxy.roles import ConnectionSeeker
 from balancer.proxy.side import Side
+from balancer.proxy.waits import Waits
 from balancer.spec.worker import FOREVER_NS
 from balancer.telemetry.columns import (
     POOL_QUEUE_ABANDONED,
@@ -49,7 +50,7 @@ class FailedAttempt(NamedTuple):
 
     An attempt that failed with a connection is judged later, when the exchange has shown whose fault it was:
     `history` is then its upstream's at the time of the failure, else None. `began_ns`: when it was sent.
-    `whole`: the client had sent the whole request.
+    `whole`: the client had sent the whole request. `ended_ns`: when it had failed.
     """
 
     upstream: Upstream
@@ -59,6 +60,15 @@ class FailedAttempt(NamedTuple):
     outcome: Outcome = Outcome.CANCELLED
     began_ns: int = 0
     whole: bool = True
+    ended_ns: int = 0
+
+
+class RefusedAttempt(NamedTuple):
+    """An attempt that was answered with an error after which another upstream was asked."""
+
+    upstream: Upstream
+    status: int
+    ended_ns: int
 
 
 class Connecting(DialOwner):
@@ -66,12 +76,13 @@ class Connecting(DialOwner):
     once or later.
 
     `tried`: the upstreams chosen so far, in order. `attempts`: how often an upstream was chosen.
-    `failed_attempts`: the attempts that failed. While all upstreams are full it is `waiting` in the pool's
+    `failed_attempts`: the attempts that failed; `refused_attempts`: those answered with an error that was not
+    passed on. While all upstreams are full it is `waiting` in the pool's
     queue, for the first attempt as for later ones; the rules are then the same as while dialling.
     """
 
     __slots__ = ("_context", "_key", "_pinned", "_seeker", "_side", "_why", "attempts", "dialling",
-                 "failed_attempts", "tried", "waiting")  # fmt: skip
+                 "failed_attempts", "refused_attempts", "tried", "waiting", "waits")  # fmt: skip
 
     _side: Side
 
@@ -84,8 +95,10 @@ class Connecting(DialOwner):
         self.dialling: Dialling | None = None
         self.tried: tuple[Upstream, ...] = ()
         self.failed_attempts: tuple[FailedAttempt, ...] = ()
+        self.refused_attempts: tuple[RefusedAttempt, ...] = ()
         self.attempts = 0
         self.waiting = False
+        self.waits: Waits | None = None  # of those who have waited
 
     def start(self, side: Side, now: int) -> None:
         """Make the first attempt of a new exchange."""
@@ -94,7 +107,7 @@ class Connecting(DialOwner):
         pool.retry_budget.requests += 1
         self.tried = ()
         self.attempts = 0
-        if self.failed_attempts or self._why is not None:
+        if self.failed_attempts or self.refused_attempts or self._why is not None:
             self.reset()
         seeker = self._seeker
         head = seeker.head
@@ -128,6 +141,7 @@ class Connecting(DialOwner):
         self._why = None
         self.tried = ()
         self.failed_attempts = ()
+        self.refused_attempts = ()
         self.attempts = 0
 
     def may_go_on(self) -> bool:
@@ -204,6 +218,7 @@ class Connecting(DialOwner):
     def cancel(self, outcome: Outcome) -> None:
         """Stop dialling or queueing: no connection is needed any more."""
         if self.dialling is not None:
+            self._dialled(self._context.monotonic_ns())
             dialling, self.dialling = self.dialling, None
             dialling.cancel(outcome)
         elif self.waiting:
@@ -274,12 +289,13 @@ class Connecting(DialOwner):
             return UPSTREAMS_FULL
         refused = queue.join(self)
         if refused is None:
+            self._waits().queue(self._seeker.started_ns, self._context.monotonic_ns())
             self.waiting = True
             self._seeker.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
         return refused
 
     def _leave_queue(self, served_ns: int) -> None:
-        self.waiting = False
+        self._waited()
         queue = self._side.pool.queue
         assert queue is not None
         queue.leave(self, served_ns)
@@ -303,11 +319,22 @@ class Connecting(DialOwner):
 
     def gave_up(self, failure: Failure) -> None:
         """The queue's deadline has passed."""
-        self.waiting = False
+        self._waited()
         try:
             self._give_up(failure)
         except Exception as error:
             self._seeker.crashed(error)
+
+    def _waits(self) -> Waits:
+        waits = self.waits
+        if waits is None:
+            waits = self.waits = Waits()
+        return waits
+
+    def _waited(self) -> None:
+        self.waiting = False
+        if self.waits is not None:
+            self.waits.queued(self._context.monotonic_ns())
 
     # --- dialling (DialOwner)
 
@@ -315,8 +342,10 @@ class Connecting(DialOwner):
         """Dial, or wait for a turn to. Unless it must be `fresh`, the connection may be one that becomes
         idle meanwhile."""
         context = self._context
+        now = context.monotonic_ns()
         if self._seeker.trace is not None:
-            self._seeker.trace.dial(upstream, context.monotonic_ns())
+            self._seeker.trace.dial(upstream, now)
+        self._waits().connect(self._seeker.started_ns, now)
         self.dialling = dialling = Dialling(self, context.connector)
         dialling.start(upstream, fresh, careful)
         context.connect_races.push(dialling)
@@ -348,21 +377,28 @@ class Connecting(DialOwner):
         except Exception as error:
             self._seeker.crashed(error)
 
+    def _dialled(self, now: int) -> None:
+        if self.waits is not None:
+            self.waits.connected(now)
+
     def dial_crashed(self, upstream: Upstream, error: Exception) -> None:
         self.dialling = None
         self.give_back(upstream, Outcome.CANCELLED)
         self._seeker.crashed(error)
 
     def attempt_failed(self, upstream: Upstream, failure: Failure, detail: str) -> None:
-        self.failed_attempts += (FailedAttempt(upstream, failure, detail),)
+        now = self._context.monotonic_ns()
+        self.failed_attempts += (FailedAttempt(upstream, failure, detail, ended_ns=now),)
         if self._seeker.trace is not None:
-            self._seeker.trace.dial_failed(upstream, failure.reason, self._context.monotonic_ns())
+            self._seeker.trace.dial_failed(upstream, failure.reason, now)
 
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
         self._side.pool.finished(upstream, 0, outcome)
 
     def connected(self, upstream: Upstream, connection: UpstreamSide, reused: bool) -> None:
         self.dialling = None
+        now = self._context.monotonic_ns()
+        self._dialled(now)
         if connection.closed or connection.is_closing():  # it closed, or sent data unasked, before its use
             self._context.connector.close_now(connection, "upstream_closed")
             self.give_back(upstream, Outcome.CONNECT_FAILED)
@@ -371,12 +407,13 @@ class Connecting(DialOwner):
             self.failed(UPSTREAM_CLOSED, detail)
             return
         try:
-            self._seeker.send(upstream, connection, reused, self._context.monotonic_ns())
+            self._seeker.send(upstream, connection, reused, now)
         except Exception as error:
             self._seeker.crashed(error)
 
     def failed(self, failure: Failure, detail: str) -> None:
         self.dialling = None
+        self._dialled(self._context.monotonic_ns())
         # While no app has passed a check, unreachable upstreams are expected: not a bad gateway.
         is_starting = self._side.pool.starting and failure in _NOT_THERE
         self._why = APPS_STARTING if is_starting else failure, detail

@@ -369,6 +369,7 @@ class Exchange(ExchangeState):
         affinity = self.side.pool.affinity
         if affinity is not None:
             head = affinity.answered(self.head, head, attempt.upstream)
+            self.sticky = affinity.result
         self.status = head.status
         self.failure = None
         self.response_begun = self.informed = True
@@ -390,6 +391,7 @@ class Exchange(ExchangeState):
         affinity = self.side.pool.affinity
         if affinity is not None:
             head = affinity.answered(self.head, head, served)
+            self.sticky = affinity.result
         self.status = head.status
         self.failure = None  # that of an earlier attempt
         self.response_begun = self.informed = True

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from balancer.errors import UPSTREAM_CLOSED, Failure, Outcome
 from balancer.http.response_head import ResponseHead
 from balancer.proxy.attempt import Attempt
-from balancer.proxy.connecting import FailedAttempt
+from balancer.proxy.connecting import FailedAttempt, RefusedAttempt
 from balancer.proxy.replay import Replay
 from balancer.proxy.retrying import Sent, Step, is_found_dead, next_step
 from balancer.proxy.state import ExchangeState
@@ -57,6 +57,7 @@ def asks_another(
     if upstream is None:
         return False
     exchange.holds = exchange.refused = True
+    exchange.connecting.refused_attempts += (RefusedAttempt(attempt.upstream, head.status, now),)
     if exchange.trace is not None:
         exchange.trace.end(head.status, "", now)
     if last:
@@ -73,7 +74,7 @@ def goes_again(exchange: ExchangeState, attempt: Attempt, failure: Failure, deta
     now = exchange.context.monotonic_ns()
     connecting = exchange.connecting
     sent = sent_of(exchange, attempt, failure, now)
-    failed = FailedAttempt(attempt.upstream, failure, detail)
+    failed = FailedAttempt(attempt.upstream, failure, detail, ended_ns=now)
     if exchange.trace is not None:
         status = exchange.status if exchange.response_begun else 0
         exchange.trace.end(status, failure.reason, now)

@@ -19,12 +19,13 @@ from balancer.upstreams.upstream import Upstream
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ClientSide(Outlet):
     """Where an exchange's request comes from and its response goes to. `paused`: the client does not keep up
-    with what is written."""
+    with what is written. `tls` is the version of TLS, such as TLSv1.3, "" without it."""
 
-    __slots__ = ("paused", "peer")
+    __slots__ = ("paused", "peer", "tls")
 
     peer: Peer
     paused: bool
+    tls: str
 
     # --- the response
 
@@ -91,11 +92,12 @@ class ConnectionSeeker(OutgoingRequest):
     """The request that needs a connection to an upstream. It gets `send` or `fail`, at once or later. `trace`
     is set while it is recorded."""
 
-    __slots__ = ("client", "deadline_ns", "trace")
+    __slots__ = ("client", "deadline_ns", "started_ns", "trace")
     __deletable__ = ("client",)
 
     client: ClientSide
     deadline_ns: int
+    started_ns: int
     trace: ExchangeTrace | None
 
     @abstractmethod

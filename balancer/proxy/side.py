@@ -43,10 +43,10 @@ class Share:
 
 class Side:
     """A pool that serves requests of a route. `retry` are the rules for sending them again. `pool` and
-    `retry` are unset if the route answers by itself. `share` is its pool's, unset if that may hold all client
-    connections."""
+    `retry` are unset if the route answers by itself. `is_sticky`: the pool pins sessions. `share` is its
+    pool's, unset if that may hold all client connections."""
 
-    __slots__ = ("counters", "pool", "pool_name", "retry", "share")
+    __slots__ = ("counters", "is_sticky", "pool", "pool_name", "retry", "share")
 
     pool: UpstreamPool
     retry: RetryRules
@@ -57,7 +57,9 @@ class Side:
     ) -> None:
         self.counters = counters
         self.pool_name = ""
+        self.is_sticky = False
         if spec is not None:
             self.pool = pools[spec.pool]
+            self.is_sticky = self.pool.affinity is not None
             self.pool_name = spec.pool
             self.retry = spec.retry

@@ -25,8 +25,8 @@ class ExchangeState(AttemptOwner):
 
     __slots__ = ("active", "attempt", "connecting", "context", "failure", "first_byte_ns", "holds",
                  "informed", "late_ns", "mark", "own_answer", "own_attempt", "refused", "replay",
-                 "request_bytes", "response_begun", "response_bytes", "route", "side", "started_ns",
-                 "status", "trace_id", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
+                 "request_bytes", "response_begun", "response_bytes", "route", "side", "status", "sticky",
+                 "trace_id", "tunnel", "unjudged", "upstream_paused")  # fmt: skip
     __deletable__ = ("connecting", "own_attempt")
 
     route: Route
@@ -63,6 +63,7 @@ class ExchangeState(AttemptOwner):
         self.response_bytes = 0
         self.first_byte_ns = 0  # of the last response that did not arrive whole, whichever exchange's
         self.status = 0
+        self.sticky = -1  # what its pool's `affinity` has found, if it has one: of STICKY_RESULTS
         self.failure: Failure | None = None
         # for attempts that did not succeed
         self.holds = False  # any of these, or of `replay`, `edits` and `mark`, is set

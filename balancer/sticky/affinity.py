@@ -54,13 +54,14 @@ class Affinity:
     """The pins of one pool. A head is examined once, however often its connection repeats it."""
 
     __slots__ = ("_accepting", "_cells", "_cookie", "_gone", "_known", "_marks", "_pool", "_secret",
-                 "_tokens", "_upstreams", "diversion")  # fmt: skip
+                 "_tokens", "_upstreams", "diversion", "result")  # fmt: skip
 
     def __init__(
         self, pool: str, secret: bytes, cookie: PinCookie, cells: memoryview[int], diversion: Diversion
     ) -> None:
         """`cells` is the pool's row."""
         self.diversion = diversion
+        self.result = -1  # of the last `answered`: its place among STICKY_RESULTS
         self._pool = pool
         self._secret = secret
         self._cookie = cookie
@@ -126,6 +127,7 @@ class Affinity:
         token = head.pin
         pinned = self._upstreams.get(token) if token else None
         if pinned is served:
+            self.result = _HIT - POOL_STICKY
             self._cells[_HIT] += 1
             given = self._give(response, served) if self._cookie.follows_app else None
             return given or response
@@ -135,6 +137,7 @@ class Affinity:
             result = _NEW
         else:
             result = _REPINNED if token in self._gone else _INVALID
+        self.result = result - POOL_STICKY
         due = result != _OVERFLOW or self._cookie.follows_app
         given = self._give(response, served) if due else None
         if given is not None or result != _NEW:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-from balancer.telemetry.log_line import FIELDS, Entry, LineRenderer
+from balancer.telemetry.log_entry import Entry
+from balancer.telemetry.log_line import FIELDS, LineRenderer
 
 MAX_BATCH: Final = 20_000  # lines
 

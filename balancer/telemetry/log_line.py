@@ -13,6 +13,7 @@ import orjson
 from balancer.http.forwarding import Peer
 from balancer.http.headers import values_in
 from balancer.http.request_head import RequestHead
+from balancer.telemetry.log_entry import Entry, TriedInVain
 
 FIELDS: Final[tuple[str, ...]] = (
     "time",
@@ -37,7 +38,16 @@ FIELDS: Final[tuple[str, ...]] = (
     "request_id",
     "user_agent",
     "referer",
+    "queue",
+    "connect",
+    "failures",
+    "sticky",
+    "side",
+    "tls",
+    "trace_id",
+    "source",
 )
+_MORE: Final = FIELDS[FIELDS.index("referer") + 1 :]  # those that most requests do not have
 # Bytes. Longer values are cut: clients choose them, and with the number of queued lines this bounds memory.
 MAX_VALUE: Final = 1024
 _REMEMBERED: Final = 1024  # parts of each kind; then all are forgotten
@@ -51,39 +61,6 @@ _PAIRS: Final = [f"{number:02d}" for number in range(100)]
 
 
 KeyT = TypeVar("KeyT")
-
-
-class Entry:
-    """What is known about an exchange at its end. It may be filled again once its line is rendered.
-
-    `wall` is in seconds since the epoch, `duration` and `first_byte` in ns, `first_byte` is -1 if there was
-    none. `head` is None if it was not understood; `status` is 499 if the client left; `reason` is a
-    `Failure.reason`; `pool` follows from `route`; `tried` names all upstreams that were tried, if these are
-    several; JSON escapes no character of `request_id`.
-    """
-
-    __slots__ = ("attempts", "duration", "first_byte", "head", "peer", "pool", "reason", "request_bytes",
-                 "request_id", "response_bytes", "reused", "route", "status", "tried", "upstream",
-                 "wall")  # fmt: skip
-
-    peer: Peer
-
-    def __init__(self) -> None:
-        self.wall = 0.0
-        self.head: RequestHead | None = None
-        self.status = 0
-        self.reason: str | None = None
-        self.route: str | None = None
-        self.pool: str | None = None
-        self.upstream: str | None = None
-        self.tried: list[str] | None = None
-        self.attempts = 0
-        self.reused = False
-        self.request_bytes = 0
-        self.response_bytes = 0
-        self.duration = 0
-        self.first_byte = -1
-        self.request_id: bytes | None = None
 
 
 class LineRenderer:
@@ -147,17 +124,23 @@ class LineRenderer:
         duration = _seconds(entry.duration)
         # They are the same if the response was read at once.
         first = duration if first_byte == entry.duration else _seconds(first_byte)
-        return (
+        line = (
             f'{{"time":"{self._moment}{logged[0]}{_escaped(head.target)}{logged[1]}{entry.status}{place}{sent}'
             f'{entry.request_bytes},"response_bytes":{entry.response_bytes},"duration":{duration},'
             f'"first_byte":{first},"request_id":"{entry.request_id.decode("ascii")}{logged[2]}'
         )
+        return _with_more(line, entry) if entry.has_more else line
 
     def _field_by_field(self, entry: Entry) -> str:
-        values = _values(entry)
-        values["time"] = f'"{self._moment}"'
+        values = self.values(entry)
         parts = [f'"{name}":{value}' for name in self._fields if (value := values[name]) != _NULL]
         return f"{{{','.join(parts)}}}"
+
+    def values(self, entry: Entry) -> dict[str, str]:
+        """The JSON of every field, null if it has no value."""
+        values = _values(entry)
+        values["time"] = f'"{self._moment}"'
+        return values
 
     def _tell_time(self, moment_ms: int) -> None:
         """ISO 8601 in UTC."""
@@ -232,7 +215,35 @@ def _values(entry: Entry) -> dict[str, str]:
         "request_id": _quoted(entry.request_id),
         "user_agent": _quoted(agent),
         "referer": _quoted(referer),
+        **_more(entry),
     }
+
+
+def _more(entry: Entry) -> dict[str, str]:
+    if not entry.has_more:
+        return dict.fromkeys(_MORE, _NULL)
+    failures = entry.failures
+    return {
+        "queue": _NULL if entry.queue < 0 else _seconds(entry.queue),
+        "connect": _NULL if entry.connect < 0 else _seconds(entry.connect),
+        "failures": _NULL if failures is None else f"[{','.join([_in_vain(one) for one in failures])}]",
+        "sticky": _json(entry.sticky),
+        "side": _json(entry.side),
+        "tls": _json(entry.tls or None),
+        "trace_id": _quoted(entry.trace_id),
+        "source": _json(entry.source),
+    }
+
+
+def _in_vain(one: TriedInVain) -> str:
+    after, upstream, reason = one
+    return f'{{"upstream":{_json(upstream)},"reason":{_json(reason)},"after":{_seconds(after)}}}'
+
+
+def _with_more(line: str, entry: Entry) -> str:
+    """A line, which ends with a brace, and what else there is."""
+    more = "".join([f',"{name}":{value}' for name, value in _more(entry).items() if value != _NULL])
+    return f"{line[:-1]}{more}}}"
 
 
 def _seconds(ns: int) -> str:

@@ -63,6 +63,14 @@ def test_a_record_has_every_field(harness: Harness) -> None:
         "request_id": "id-1",
         "user_agent": "curl/8",
         "referer": "http://r/",
+        "queue": None,
+        "connect": 0.1,
+        "failures": None,
+        "sticky": None,
+        "side": None,
+        "tls": None,
+        "trace_id": None,
+        "source": None,
     }
 
 

@@ -123,7 +123,7 @@ class Worker:
         wire.loop.transports = [one for one in wire.loop.transports if not one.is_closing()]
         records = wire.records.records[self._logged :]
         self._logged += len(records)
-        unlike = ("time", "request_id", "reused", "duration", "first_byte")
+        unlike = ("time", "request_id", "reused", "duration", "first_byte", "queue", "connect", "failures")
         logged = [{name: value for name, value in record.items() if name not in unlike} for record in records]
         return Seen(app, _comparable(client.take()), ended, logged)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from balancer.http.forwarding import Forwarding, Peer
 from balancer.http.request_head import RequestHead, parse_request_head
 from balancer.http.syntax import is_request_id
-from balancer.telemetry.log_line import FIELDS, MAX_VALUE, Entry, LineRenderer
+from balancer.telemetry.log_entry import Entry
+from balancer.telemetry.log_line import FIELDS, MAX_VALUE, LineRenderer
 
 HEAD = (
     b"GET /a?b HTTP/1.1\r\nHost: example.com\r\nuser-agent: curl/8\r\n"
@@ -93,6 +94,18 @@ def expected(entry: Entry, fields: Sequence[str] = FIELDS) -> str:
         "request_id": _text(entry.request_id),
         "user_agent": None if head is None else _text(head.find(b"user-agent")),
         "referer": None if head is None else _text(head.find(b"referer")),
+        "queue": None if entry.queue < 0 else round(entry.queue / 1e9, 6),
+        "connect": None if entry.connect < 0 else round(entry.connect / 1e9, 6),
+        "failures": entry.failures
+        and [
+            {"upstream": upstream, "reason": reason, "after": round(after / 1e9, 6)}
+            for after, upstream, reason in entry.failures
+        ],
+        "sticky": entry.sticky,
+        "side": entry.side,
+        "tls": entry.tls or None,
+        "trace_id": _text(entry.trace_id),
+        "source": entry.source,
     }
     text = orjson.dumps({name: values[name] for name in fields if values[name] is not None}).decode()
     return "".join(f"\\u00{ord(one):02x}" if "\x7f" <= one <= "\x9f" else one for one in text)
@@ -245,6 +258,26 @@ ENTRIES = st.fixed_dictionaries(
         "request_id": st.none() | st.just(b"a"),
     }
 )
+MORE = st.fixed_dictionaries(
+    {
+        "has_more": st.just(True),
+        "queue": st.just(-1) | NS.filter(lambda ns: ns >= 9_500),
+        "connect": st.just(-1) | NS.filter(lambda ns: ns >= 9_500),
+        "failures": st.none()
+        | st.lists(
+            st.tuples(
+                NS.filter(lambda ns: ns >= 9_500), st.sampled_from(["app1:80", 'a"b']), st.just("refused")
+            ),
+            min_size=1,
+            max_size=2,
+        ),
+        "sticky": st.none() | st.just("hit"),
+        "side": st.none() | st.just("canary"),
+        "tls": st.sampled_from(["", "TLSv1.3"]),
+        "trace_id": st.none() | st.just(b"0af7651916cd43dd8448eb211c80319c"),
+        "source": st.none() | st.just("upstream"),
+    }
+)
 
 
 ORDERED = st.just(FIELDS) | st.permutations(FIELDS).flatmap(
@@ -252,7 +285,15 @@ ORDERED = st.just(FIELDS) | st.permutations(FIELDS).flatmap(
 )
 
 
-@given(st.lists(st.tuples(ENTRIES, FIELD_VALUES, FIELD_VALUES, FIELD_VALUES), max_size=4), ORDERED)
+@given(
+    st.lists(
+        st.tuples(
+            st.builds(dict.__or__, ENTRIES, st.just({}) | MORE), FIELD_VALUES, FIELD_VALUES, FIELD_VALUES
+        ),
+        max_size=4,
+    ),
+    ORDERED,
+)
 def test_any_entries_with_any_fields(
     made: list[tuple[dict[str, Any], bytes, bytes, bytes]], fields: tuple[str, ...]
 ) -> None:

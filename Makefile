@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The package with its hot rooms compiled, apart from the checkout, where an extension would shadow its .py.
 COMPILED := build/compiled
 # Tests of parts that are the same in both builds.
-NEVER_COMPILED := acme admin certificates config console demo discovery docs examples loadtests sim test_cli.py
+NEVER_COMPILED := acme admin certificates config console demo discovery docs examples loadtests prometheus sim test_cli.py
 # Children import it too: -P and PYTHONSAFEPATH keep the checkout, with its plain package, off their paths.
 RUN_COMPILED := EXPECT_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 

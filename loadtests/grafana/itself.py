@@ -11,7 +11,7 @@ from loadtests.grafana.queries import (
     rate,
     total,
 )
-from loadtests.grafana.variables import DATASOURCE, INSTANCES
+from loadtests.grafana.variables import COMMON
 
 _BY = "instance, worker"
 _NAME = "{{instance}} worker {{worker}}"
@@ -150,6 +150,26 @@ _CLIENTS = Row(
     ],
 )
 
+_RECORDS = Row(
+    "Records of requests",
+    [
+        lines(
+            "Access-log lines dropped",
+            "Lines per second that were dropped because the reader of stdout is too slow. Requests never "
+            "wait for it.",
+            "cps",
+            Query(rate("balancer_log_dropped_total", INSTANCE, "instance"), "{{instance}}"),
+        ),
+        lines(
+            "Spans of traces",
+            "Spans per second by what became of them; `dropped` and `failed` are missing in the traces. 0 "
+            "without traces.",
+            "cps",
+            Query(occurring(rate("balancer_trace_spans_total", INSTANCE, "result"), "result"), "{{result}}"),
+        ),
+    ],
+)
+
 _SETTINGS = Row(
     "Settings and certificates",
     [
@@ -239,6 +259,6 @@ ITSELF = Dashboard(
     "balancer-itself",
     "Balancer: itself",
     "Workers, connections, settings, certificates and discovery of the balancers.",
-    [DATASOURCE, INSTANCES],
-    [_NOW, _WORKERS, _CLIENTS, _SETTINGS, _DISCOVERY],
+    COMMON,
+    [_NOW, _WORKERS, _CLIENTS, _RECORDS, _SETTINGS, _DISCOVERY],
 )

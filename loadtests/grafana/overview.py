@@ -1,9 +1,11 @@
 """The first dashboard: is it well, and if not, which route or pool?"""
 
 from loadtests.grafana.model import BLUE, RED, YELLOW, Dashboard, Query, Row
-from loadtests.grafana.panels import DASHED, YES_OR_NO, bars, lines, number, timeline
+from loadtests.grafana.panels import DASHED, YES_OR_NO, lines, number, timeline
+from loadtests.grafana.promises import PROMISES
 from loadtests.grafana.queries import (
     ERRORS,
+    INSTANCE,
     POOL,
     ROUTE,
     highest,
@@ -16,7 +18,7 @@ from loadtests.grafana.queries import (
     share,
     total,
 )
-from loadtests.grafana.variables import DATASOURCE, INSTANCES, POOLS, ROUTES, WINDOW
+from loadtests.grafana.variables import COMMON, POOLS, ROUTES, WINDOW
 
 _DURATION = "balancer_request_duration_seconds"
 _REQUESTS = rate("balancer_requests_total", ROUTE)
@@ -80,9 +82,23 @@ _GLANCE = Row(
             "Instances",
             "Balancers whose metrics are scraped. Compare it with the number that you run.",
             "none",
-            Query('count(balancer_build_info{instance=~"$instance"}) or vector(0)', "instances"),
+            Query(f"count(balancer_build_info{{{INSTANCE}}}) or vector(0)", "instances"),
             first=RED,
             steps=[(1, "green")],
+        ),
+        timeline(
+            "Alerts",
+            "Alerts of config/prometheus that fire; docs/runbook.md says what to do. `none` also where "
+            "Prometheus has no rules.",
+            {0: ("none", "green"), 1: ("fires", RED)},
+            Query(
+                occurring(
+                    'max by (alertname) (ALERTS{alertname=~"Balancer.*", alertstate="firing"})', "alertname"
+                ),
+                "{{alertname}}",
+            ),
+            width=24,
+            height=5,
         ),
     ],
 )
@@ -137,9 +153,7 @@ _ROUTE_ROW = Row(
             "Responses per second that no upstream made, by reason; docs/http.md says what each means.",
             "reqps",
             Query(
-                occurring(
-                    rate("balancer_local_responses_total", 'instance=~"$instance"', "reason"), "reason"
-                ),
+                occurring(rate("balancer_local_responses_total", INSTANCE, "reason"), "reason"),
                 "{{reason}}",
             ),
         ),
@@ -149,67 +163,6 @@ _ROUTE_ROW = Row(
             "Bps",
             Query(rate("balancer_request_bytes_total", ROUTE), "received"),
             Query(rate("balancer_response_bytes_total", ROUTE), "sent"),
-        ),
-    ],
-)
-
-
-def _burn(counter: str, allowed: str, over: str) -> str:
-    """How many times faster than allowed a budget is spent."""
-    by = "route, pool"
-    spent = share(rate(counter, ROUTE, by, over), rate("balancer_slo_requests_total", ROUTE, by, over))
-    promised = highest("balancer_slo_window_seconds", ROUTE, by)
-    return f"{or_zero(spent, by, promised)} / on ({by}) {allowed}"
-
-
-def _left(counter: str, allowed: str) -> str:
-    """Share of a budget that is left of its window, 1 where nothing was asked."""
-    by, window = "route, pool", "${window}s"
-    spent = share(
-        increase(counter, ROUTE, by, window), increase("balancer_slo_requests_total", ROUTE, by, window)
-    )
-    promised = highest("balancer_slo_window_seconds", ROUTE, by)
-    return f"1 - {or_zero(spent, by, promised)} / on ({by}) {allowed} and on ({by}) {promised} == $window"
-
-
-_MAY_FAIL = highest("balancer_slo_errors_ratio", ROUTE, "route, pool")
-_MAY_BE_SLOW = f"(1 - {highest('balancer_slo_percentile_ratio', ROUTE, 'route, pool')})"
-_NO_SLO = "no SLO is set"
-_SIDE = "{{route}} to {{pool}}"
-_BUDGET = {"first": RED, "steps": [(0, YELLOW), (0.25, "green")], "most": 1, "empty": _NO_SLO, "decimals": 1}
-
-_PROMISES = Row(
-    "Promises (docs/slo.md)",
-    [
-        bars(
-            "Budget left: failed requests",
-            "Share of the permitted failures that is left of the promise's window. Below 0 it is broken. "
-            "Prometheus must keep as much history as the window is long.",
-            "percentunit",
-            Query(_left("balancer_slo_failed_requests_total", _MAY_FAIL), _SIDE),
-            **_BUDGET,
-        ),
-        bars(
-            "Budget left: slow requests",
-            "Share of the permitted slow requests that is left of the promise's window. Below 0 it is "
-            "broken.",
-            "percentunit",
-            Query(_left("balancer_slo_slow_requests_total", _MAY_BE_SLOW), _SIDE),
-            **_BUDGET,
-        ),
-        lines(
-            "Burn rate: failed requests, 1 h",
-            "1 spends the budget exactly in its window; 14.4 for an hour is worth waking somebody.",
-            "none",
-            Query(_burn("balancer_slo_failed_requests_total", _MAY_FAIL, "1h"), _SIDE),
-            empty=_NO_SLO,
-        ),
-        lines(
-            "Burn rate: slow requests, 1 h",
-            "1 spends the budget exactly in its window; 14.4 for an hour is worth waking somebody.",
-            "none",
-            Query(_burn("balancer_slo_slow_requests_total", _MAY_BE_SLOW, "1h"), _SIDE),
-            empty=_NO_SLO,
         ),
     ],
 )
@@ -285,6 +238,6 @@ OVERVIEW = Dashboard(
     "balancer-overview",
     "Balancer: overview",
     "Routes, promises and pools of all selected balancers.",
-    [DATASOURCE, INSTANCES, ROUTES, POOLS, WINDOW],
-    [_GLANCE, _ROUTE_ROW, _PROMISES, _POOL_ROW],
+    [*COMMON, ROUTES, POOLS, WINDOW],
+    [_GLANCE, _ROUTE_ROW, PROMISES, _POOL_ROW],
 )

@@ -12,6 +12,7 @@ from loadtests.grafana.panels import (
     state_of_upstreams,
     timeline,
 )
+from loadtests.grafana.pool_checks import CHECKS
 from loadtests.grafana.queries import (
     ERRORS,
     POOL,
@@ -23,17 +24,15 @@ from loadtests.grafana.queries import (
     or_zero,
     quantile,
     rate,
-    share,
     share_of_all,
     total,
 )
-from loadtests.grafana.variables import DATASOURCE, INSTANCES, UPSTREAMS
+from loadtests.grafana.variables import COMMON, UPSTREAMS
 from loadtests.grafana.variables import POOL as POOL_VARIABLE
 
 _FIRST_BYTE = "balancer_upstream_first_byte_seconds"
 _BY = "upstream"
 _REQUESTS = rate("balancer_upstream_requests_total", UPSTREAM, _BY)
-_POOLS = highest("balancer_pool_eligible_upstreams", POOL, "pool")
 _ALL = highest("balancer_upstream_up", UPSTREAM, _BY)
 _WEIGHT = f"avg by (upstream) (balancer_upstream_effective_weight{{{UPSTREAM}}} * balancer_upstream_up)"
 _OF_POOL = rate("balancer_upstream_requests_total", POOL)
@@ -156,109 +155,6 @@ _STATES = Row(
     ],
 )
 
-_CHECKS = Row(
-    "Checks, ejections, retries",
-    [
-        lines(
-            "Checks that did not pass",
-            "Active checks per second with each result. Only results that occur are shown.",
-            "cps",
-            Query(
-                occurring(
-                    rate("balancer_active_checks_total", f'{UPSTREAM}, result!="passed"', "upstream, result"),
-                    "upstream",
-                ),
-                "{{upstream}} {{result}}",
-            ),
-            width=8,
-        ),
-        lines(
-            "Duration of checks",
-            "95 % of the active checks are faster, failed ones included. No line: they are off.",
-            "s",
-            Query(quantile(0.95, "balancer_active_check_duration_seconds", POOL), "p95"),
-            width=8,
-            empty="no checks",
-        ),
-        lines(
-            "Changes of state",
-            "Upstreams ejected, readmitted, drained and so on, within each point of the graph, by cause.",
-            "none",
-            Query(
-                occurring(increase("balancer_upstream_state_changes_total", UPSTREAM, "to, cause"), "to"),
-                "{{to}} {{cause}}",
-            ),
-            width=8,
-        ),
-        lines(
-            "Retries",
-            "Requests per second that were sent again, by reason; `budget`: retries not made, because "
-            "there were too many.",
-            "reqps",
-            Query(occurring(rate("balancer_retries_total", POOL, "reason"), "reason"), "{{reason}}"),
-            Query(
-                or_zero(rate("balancer_retry_budget_exhausted_total", POOL, "pool"), "pool", _POOLS), "budget"
-            ),
-            width=8,
-        ),
-        lines(
-            "Ejections not made",
-            "Outliers that stayed in, within each point of the graph: too many were out, it was the last "
-            "one, or the whole pool failed alike.",
-            "none",
-            Query(increase("balancer_ejections_skipped_total", POOL, "reason"), "{{reason}}"),
-            width=8,
-        ),
-        lines(
-            "Waits for a slot",
-            "Half and 99 % of the requests that had to wait got a slot faster. No line: none had to wait.",
-            "s",
-            *(
-                Query(quantile(q, "balancer_queue_wait_seconds", POOL), f"p{round(100 * q)}")
-                for q in (0.5, 0.99)
-            ),
-            width=8,
-        ),
-        lines(
-            "Refused for want of a slot",
-            "Requests per second that got 503, by reason, and those whose client left while waiting.",
-            "reqps",
-            Query(rate("balancer_queue_rejected_total", POOL, "reason"), "{{reason}}"),
-            Query(rate("balancer_queue_abandoned_total", POOL), "client left"),
-            width=8,
-        ),
-        lines(
-            "Sticky sessions",
-            "Requests per second by what became of their pin; `repinned`: their upstream was gone, "
-            "`overflow`: it was full. 0 while sticky sessions are off.",
-            "reqps",
-            Query(
-                or_zero(rate("balancer_sticky_requests_total", POOL, "pool, result"), "pool", _POOLS),
-                "{{result}}",
-            ),
-            width=8,
-        ),
-        lines(
-            "Pinned where the policy would not",
-            "Share of the pinned requests that the policy would have sent to another upstream: what sticky "
-            "sessions cost in balance.",
-            "percentunit",
-            Query(
-                or_zero(
-                    share(
-                        rate("balancer_sticky_diverted_total", POOL, "pool"),
-                        rate("balancer_sticky_requests_total", f'{POOL}, result="hit"', "pool"),
-                    ),
-                    "pool",
-                    _POOLS,
-                ),
-                "{{pool}}",
-            ),
-            width=8,
-        ),
-    ],
-)
-
 _CONNECTIONS = Row(
     "Connections to the upstreams",
     [
@@ -308,6 +204,6 @@ POOL_DASHBOARD = Dashboard(
     "balancer-pool",
     "Balancer: a pool",
     "The upstreams of one pool: states, latency, load, checks, retries and connections.",
-    [DATASOURCE, INSTANCES, POOL_VARIABLE, UPSTREAMS],
-    [_NOW, _STATES, _CHECKS, _CONNECTIONS],
+    [*COMMON, POOL_VARIABLE, UPSTREAMS],
+    [_NOW, _STATES, CHECKS, _CONNECTIONS],
 )

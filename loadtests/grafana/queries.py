@@ -4,7 +4,7 @@ Each sums over the instances that are selected, unless it says otherwise. Rates 
 `$__rate_interval`: at least four scrapes, and as long as a point of the graph.
 """
 
-INSTANCE = 'instance=~"$instance"'
+INSTANCE = 'job=~"$job", instance=~"$instance"'
 ROUTE = f'{INSTANCE}, route=~"$route"'
 POOL = f'{INSTANCE}, pool=~"$pool"'
 UPSTREAM = f'{POOL}, upstream=~"$upstream"'

@@ -15,7 +15,7 @@ from loadtests.grafana.queries import (
     share,
     total,
 )
-from loadtests.grafana.variables import DATASOURCE, INSTANCES, one
+from loadtests.grafana.variables import COMMON, one
 
 _ROUTE = f'{INSTANCE}, route="$route"'
 _DURATION = "balancer_request_duration_seconds"
@@ -30,8 +30,7 @@ _QUERY = (
 _POOLS_OF_ROUTE = f"label_values(balancer_requests_inflight{{{_ROUTE}}}, pool)"
 
 VARIABLES = [
-    DATASOURCE,
-    INSTANCES,
+    *COMMON,
     one("route", "Route", "Routes that are split over several pools", _QUERY, regex='/route="([^"]+)"/'),
     one("old", "Old", "The side to compare with", _POOLS_OF_ROUTE, descending=True),
     one("new", "New", "The side to judge", _POOLS_OF_ROUTE),

@@ -4,6 +4,10 @@ All of one are `.*`, so that a value that has appeared since the page was loaded
 """
 
 from loadtests.grafana.model import SOURCE, Json
+from loadtests.grafana.queries import INSTANCE
+
+_POOL = 'pool=~"$pool"'
+_NO_WINDOW = 30 * 86400  # seconds: a query needs some window where none is promised
 
 DATASOURCE: Json = {
     "type": "datasource",
@@ -60,41 +64,48 @@ def _of_prometheus(name: str, label: str, says: str, query: str) -> Json:
     }
 
 
+JOBS = several(
+    "job",
+    "Job",
+    "Deployments, by the name of their job in Prometheus",
+    "label_values(balancer_build_info, job)",
+)
 INSTANCES = several(
     "instance",
     "Instance",
     "Balancers, by the address at which Prometheus scrapes them",
-    "label_values(balancer_build_info, instance)",
+    'label_values(balancer_build_info{job=~"$job"}, instance)',
 )
+COMMON = (DATASOURCE, JOBS, INSTANCES)
 ROUTES = several(
     "route",
     "Route",
     "Routes of the settings",
-    'label_values(balancer_requests_inflight{instance=~"$instance"}, route)',
+    f"label_values(balancer_requests_inflight{{{INSTANCE}}}, route)",
 )
 POOLS = several(
     "pool",
     "Pool",
     "Upstream pools of the settings",
-    'label_values(balancer_pool_eligible_upstreams{instance=~"$instance"}, pool)',
+    f"label_values(balancer_pool_eligible_upstreams{{{INSTANCE}}}, pool)",
 )
 POOL = one(
     "pool",
     "Pool",
     "The upstream pool that is shown",
-    'label_values(balancer_pool_eligible_upstreams{instance=~"$instance"}, pool)',
+    f"label_values(balancer_pool_eligible_upstreams{{{INSTANCE}}}, pool)",
 )
 UPSTREAMS = several(
     "upstream",
     "Upstream",
     "Upstreams of the pool",
-    'label_values(balancer_upstream_up{instance=~"$instance", pool=~"$pool"}, upstream)',
+    f"label_values(balancer_upstream_up{{{INSTANCE}, {_POOL}}}, upstream)",
 )
 WINDOW = one(
     "window",
     "Window of the promises, s",
     "SLO__WINDOW: promises over this time are shown",
-    'query_result(count_values("seconds", balancer_slo_window_seconds{instance=~"$instance"}'
-    " or vector(2592000)))",
+    f'query_result(count_values("seconds", balancer_slo_window_seconds{{{INSTANCE}}}'
+    f" or vector({_NO_WINDOW})))",
     regex='/seconds="(\\d+)"/',
 )

@@ -73,6 +73,7 @@ async def chosen(server: Prometheus, dashboard: Any, instance: str = ALL) -> dic
     for variable in dashboard["templating"]["list"][1:]:
         if variable["multi"]:
             values[variable["name"]] = variable["allValue"]
+            assert await server.variable(replaced(variable["query"], values), variable["regex"])
             if variable["name"] == "instance" and instance != ALL:
                 values["instance"] = f"({re.escape(instance)})".replace("\\", "\\\\")
             continue

@@ -8,6 +8,7 @@ JSON, except `Access`.
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
+from balancer.spec.explained import Explanation
 from balancer.spec.part import Decoder, Part, encode
 from balancer.spec.tls import ChallengeSpec, TlsSpec, UpstreamTlsSpec
 from balancer.spec.traced import TracedRequest
@@ -139,6 +140,18 @@ class ReadOnly(Message, frozen=True, kw_only=True, tag="readonly"):
     until_ns: int
 
 
+class Watch(Message, frozen=True, kw_only=True, tag="watch"):
+    """Explain requests like this until a time on the monotonic clock; 0: no more. Empty fields are anything:
+    `path` is a prefix, `host` a name or `*.example.com`, `client` an address or a network."""
+
+    until_ns: int
+    path: str = ""
+    host: str = ""
+    method: str = ""
+    client: str = ""
+    route: str = ""
+
+
 class TlsUpdate(Message, frozen=True, kw_only=True, tag="tls"):
     """Certificates have changed: `tls` replaces that of the spec, as of `revision`."""
 
@@ -184,6 +197,7 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     challenges: tuple[ChallengeSpec, ...] = ()
     others: Others = Others(pages=())
     heritage: Heritage | None = None
+    watch: Watch | None = None
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
@@ -292,6 +306,14 @@ class Traces(Message, frozen=True, kw_only=True, tag="traces"):
     dropped: int = 0
 
 
+class Explained(Message, frozen=True, kw_only=True, tag="explained"):
+    """Explanations of requests, oldest first. `left_out`: so many more would have been wanted, but there is a
+    limit per second."""
+
+    records: tuple[Explanation, ...] = ()
+    left_out: int = 0
+
+
 class Released(Message, frozen=True, kw_only=True, tag="released"):
     """Rows of the stats segment that the worker no longer writes to."""
 
@@ -352,6 +374,7 @@ FromSupervisor: TypeAlias = (
     | SplitUpdate
     | RoutesUpdate
     | ReadOnly
+    | Watch
     | Others
     | TlsUpdate
     | UpstreamTlsUpdate
@@ -370,6 +393,7 @@ FromWorker: TypeAlias = (
     | LogLine
     | Access
     | Failures
+    | Explained
     | Traces
     | Released
     | Eject

@@ -26,6 +26,7 @@ PROTOCOLS = {
 NOT_HOT = {
     "balancer.lateness",
     "balancer.messages",
+    "balancer.spec.explained",
     "balancer.spec.instance",
     "balancer.spec.part",
     "balancer.spec.tls",

@@ -14,6 +14,7 @@ from balancer.messages import (
     Drained,
     Eject,
     Elsewhere,
+    Explained,
     Failures,
     Fatal,
     FromSupervisor,
@@ -35,6 +36,7 @@ from balancer.messages import (
     Traces,
     UpstreamTlsUpdate,
     Verdict,
+    Watch,
     from_supervisor,
     from_workers,
     wire_form,
@@ -42,6 +44,7 @@ from balancer.messages import (
 from balancer.spec.part import DecodeError, ShapeError, encode
 from balancer.spec.tls import CertificateSpec, ChallengeSpec, TlsSpec, UpstreamTlsSpec
 from balancer.upstreams.traffic_history import SkipReason, Symptom
+from tests.fakes.explained import explanation
 from tests.fakes.messages import failure_record, start_message, upstream_message
 from tests.fakes.traces import traced_request
 
@@ -73,6 +76,7 @@ DOWN: list[FromSupervisor] = [
     RoutesUpdate(routes=ROUTES, rows=((3,),), read_only=(ReadOnly(route="web", until_ns=7),)),
     Others(pages=(1, 2)),
     ReadOnly(route="web", until_ns=7),
+    Watch(until_ns=7, path="/api", client="192.0.2.0/24"),
     TlsUpdate(revision=5, tls=TLS),
     UpstreamTlsUpdate(revision=6, pool="default", tls=UPSTREAM_TLS),
     Challenges(pending=CHALLENGES),
@@ -91,6 +95,7 @@ UP: list[FromWorker] = [
     LogLine(level="error", message="a bug", traceback="Traceback ...", once="a bug"),
     Access.of(['{"target":"/ä"}', '{"target":"/b"}']),
     Failures(records=(failure_record(1.5), failure_record(2.0, "/x?y"))),
+    Explained(records=(explanation(),), left_out=2),
     Traces(records=(traced_request(), traced_request(attempts=())), dropped=3),
     Released(rows=(4, 5)),
     Eject(**ABOUT, **SEEN, skip_reason=None),

@@ -8,6 +8,7 @@ import orjson
 from msgspec import UNSET, Meta, UnsetType
 
 from balancer.admin.answers import BadRequestError
+from balancer.admin.explained import MOST_WATCH
 from balancer.admin.view import MOST_READ_ONLY, MOST_TTL
 from balancer.config.shares import MOST_WEIGHT as MOST_SHARE
 from balancer.config.upstream_spec import MAX_WEIGHT
@@ -58,6 +59,28 @@ class RoutePatch(Body, frozen=True):
     WRONG = {"read_only": f"is not a number of seconds from 0 to {MOST_READ_ONLY:g}; write {EXAMPLE}"}
 
     read_only: Annotated[float, Meta(ge=0, le=MOST_READ_ONLY)]
+
+
+class ExplainOrder(Body, frozen=True):
+    """Requests to explain for some seconds, 0 to stop. All that is named must be so: a prefix of the path, a
+    host or `*.example.com`, a method, the client's address or network, a route."""
+
+    EXAMPLE = '{"path": "/api", "seconds": 60}'
+    WRONG = {
+        "path": "is not text; write /api",
+        "host": "is not text; write shop.example",
+        "method": "is not text; write GET",
+        "client": "is not text; write 192.0.2.7",
+        "route": "is not text; write a route's name",
+        "seconds": f"is not a number of seconds from 0 to {MOST_WATCH:g}; write 60",
+    }
+
+    path: str = ""
+    host: str = ""
+    method: str = ""
+    client: str = ""
+    route: Annotated[str, Meta(max_length=128)] = ""
+    seconds: Annotated[float, Meta(ge=0, le=MOST_WATCH)] = 60.0
 
 
 class ReloadOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

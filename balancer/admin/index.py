@@ -22,6 +22,8 @@ balancer {__version__} ({build.kind()})
 /api/certificates                      certificates of the TLS listener: names, issuer, end
 /api/events                            state changes; ?after=REVISION&wait=SECONDS waits for the next
 /api/failures                          the last errors that the balancer itself returned: when, what, why
+/api/explain                           explained requests; POST {{"path": "/api"}} explains such for a minute
+/api/explain/ID                        which way a request took, and why, by its X-Request-ID
 /api/config                            the effective settings; ?format=yaml: as a settings file
 /api/live_changes                      DELETE forgets what operators have changed
 /api/reload                            POST {{}} takes up changed settings; {{"dry_run": true}} only compares

@@ -6,6 +6,7 @@ from balancer.admin import (
     certificates,
     config,
     events,
+    explain,
     failures,
     index,
     metrics,
@@ -18,6 +19,7 @@ from balancer.admin import (
     routes,
 )
 from balancer.admin.bodies import (
+    ExplainOrder,
     NewUpstream,
     NoOrder,
     ReloadOrder,
@@ -124,6 +126,26 @@ OPERATIONS = (
         "/api/events", events.list_events, "The last changes of state", replies.Events, query=(_AFTER, _WAIT)
     ),
     _get("/api/failures", failures.list_failures, "The last errors that the balancer made", replies.Failures),
+    _get(
+        "/api/explain",
+        explain.list_explained,
+        "The requests that are explained, and which will be",
+        replies.Explaining,
+    ),
+    _get(
+        "/api/explain/{id}",
+        explain.show_explained,
+        "Which way a request took, and why, by its X-Request-ID",
+        replies.Explained,
+    ),
+    _change(
+        "POST",
+        "/api/explain",
+        explain.order_explanations,
+        "Explains such requests for some seconds, 0 to stop",
+        replies.Explaining,
+        takes=(ExplainOrder,),
+    ),
     _state(
         "/api/config",
         config.show_config,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from balancer.admin.explained import Summary, Watched
 from balancer.admin.view import (
     CertificateView,
     GateEnd,
@@ -17,6 +18,7 @@ from balancer.admin.view import (
     SplitChange,
     UpstreamView,
 )
+from balancer.spec.explained import Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,24 @@ class Failures:
     """The last errors that the balancer answered, newest first."""
 
     failures: Sequence[FailureView]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """All that is kept of the requests with this id, newest first: several, if a client has sent it again."""
+
+    request_id: str
+    explanations: Sequence[Explanation]
+
+
+@dataclass(frozen=True, slots=True)
+class Explaining:
+    """What is explained from now on, how many explanations were left out as there were too many in a second,
+    and the requests that are explained, newest first."""
+
+    now: Watched
+    left_out: int
+    requests: Sequence[Summary]
 
 
 ALSO = (LiveChange, SplitChange)  # named by schemas here, but not by types

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
+from balancer.admin.explained import Explanations
 from balancer.config.exported import Exported
 from balancer.edges import STANDARD
 from balancer.overview.shape import ChangesShape, OverviewShape
@@ -334,6 +335,10 @@ class Instance(Protocol):
     @property
     def overviews(self) -> Overviews:
         """What the dashboard shows."""
+
+    @property
+    def explanations(self) -> Explanations:
+        """Which way requests took, and why."""
 
     @property
     def started(self) -> float:

@@ -16,6 +16,7 @@ from balancer.clients.tunnel_drain import TunnelDrain
 from balancer.clock import Clock
 from balancer.lateness import Lateness, look_first
 from balancer.messages import (
+    Explained,
     FailureRecord,
     PoolUpdate,
     ReadOnly,
@@ -155,7 +156,7 @@ class DataPlane:
         routers = None if self._routers is None else self._routers.changed(update)
         if routers is None:
             return
-        self.router = self.context.router = routers[-1]
+        self.router = self.context.router = self.context.explaining.router = routers[-1]
         self._inspection.bounds_total = self.router.bounds_total
         for door, router in zip(self._doors, routers, strict=True):
             door.lead(router, update.routes)
@@ -235,6 +236,10 @@ class DataPlane:
         records = tracing.take()
         dropped, tracing.dropped = tracing.dropped, 0
         return Traces(records=tuple(records), dropped=dropped) if records or dropped else None
+
+    def take_explanations(self) -> list[Explained]:
+        """Messages with explanations of requests, since the last call."""
+        return self.context.explaining.take()
 
     # --- parts of the sweep
 

@@ -16,6 +16,7 @@ from pydantic import (
 from balancer.config.access_log import AccessLogSettings
 from balancer.config.address import Address, parse_host_name, parse_listen
 from balancer.config.cpus import usable_cpus
+from balancer.config.explain import ExplainSettings
 from balancer.config.group import Group
 from balancer.config.metrics import MetricsSettings
 from balancer.config.traces import TracesSettings
@@ -90,6 +91,7 @@ class InstanceSettings(Group):
     access_log: AccessLogSettings = AccessLogSettings()
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
+    explain: ExplainSettings = ExplainSettings()
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description="Log level on stderr: `debug`, `info`, `warning` or `error`."
     )

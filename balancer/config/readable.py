@@ -12,7 +12,8 @@ NEVER_PASSED = ("client-cert", "client-cert-chain", "proxy", "proxy-authorizatio
 SET_HERE = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 IN_EVERY_REQUEST = frozenset(["x-forwarded-for", "x-forwarded-proto", "x-real-ip"])
 _REQUEST_ID = "x-request-id"
-_IMITATED = (*ABOUT_CONNECTIONS[1:3], *NEVER_PASSED, *SET_HERE, _REQUEST_ID)
+_EXPLAIN = "x-balancer-explain"
+_IMITATED = (*ABOUT_CONNECTIONS[1:3], *NEVER_PASSED, *SET_HERE, _REQUEST_ID, _EXPLAIN)
 _SIGN = re.compile(r"[^a-z0-9]")
 
 
@@ -29,7 +30,7 @@ def about_field(name: str) -> str | None:
         return "which concerns one connection only and is not kept; name another field"
     if lower == "via":
         return "which the balancer itself adds to; name another field"
-    if lower in NEVER_PASSED:
+    if lower in NEVER_PASSED or lower == _EXPLAIN:
         return "which is dropped from every request; name another field"
     meant = next((each for each in _IMITATED if plain(each) == plain(lower)), lower)
     return None if meant == lower else f"which is dropped, as apps take it for {meant}; write that"

@@ -117,4 +117,51 @@ def events(
         shown.follow()
 
 
-COMMANDS = (status, top, events)
+def explain(
+    context: typer.Context,
+    request_id: Annotated[
+        str | None,
+        typer.Argument(metavar="[REQUEST_ID]", help="X-Request-ID, as in the access log and in responses."),
+    ] = None,
+    admin: Admins = None,
+    config: ConfigFile = None,
+    watch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTER",
+            help="Explain requests like this: 'path=/api host=shop.example client=192.0.2.0/24 method=GET "
+            "route=web', all that is named.",
+        ),
+    ] = None,
+    duration: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="For how long, with --watch: 60s, 5m.")
+    ] = "60s",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON of GET /api/explain.")] = False,
+) -> None:
+    """Show which way a request took, and why: route, side, pin, choice, waits, attempts, what cut it.
+
+    [green]balancer explain 6f1d2c8e9a0b4c3d00000000002a[/green]
+
+    [green]balancer explain --watch 'path=/api client=192.0.2.7' --for 60s[/green]
+
+    Without an id it lists the requests that are explained. Kept are the last
+    errors that the balancer answered itself, and requests that were sent more
+    than once; others by --watch, by EXPLAIN__SAMPLE, or marked by a trusted
+    proxy with X-Balancer-Explain: 1. Several balancers are asked one after
+    the other. Values of queries, cookies and secrets are masked.
+    """
+    from balancer.console import explain as explaining
+
+    clients = clients_of(context, admin, config)
+    if watch is not None and request_id is not None:
+        raise typer.BadParameter("is for requests to come; leave out REQUEST_ID", param_hint="--watch")
+    with quiet_interrupt():
+        if watch is not None:
+            explaining.watch(clients, console(), watch, duration, as_json=as_json)
+        elif request_id is not None:
+            explaining.show(clients, console(), request_id, as_json=as_json)
+        else:
+            explaining.list_all(clients, console(), as_json=as_json)
+
+
+COMMANDS = (status, top, events, explain)

@@ -29,6 +29,7 @@ FORWARDING: Final = 8
 DATE: Final = 9
 VIA: Final = 10
 REQUEST_ID: Final = 11
+EXPLAIN: Final = 14  # never forwarded; only trusted proxies are believed
 TRACEPARENT: Final = 12
 TRACESTATE: Final = 13
 OTHER: Final = -1  # forwarded unchanged
@@ -55,6 +56,7 @@ REQUEST_KINDS: Final[dict[bytes, int]] = {
     b"x-real-ip": FORWARDING,
     b"x-request-id": REQUEST_ID,
     b"via": VIA,
+    b"x-balancer-explain": EXPLAIN,
 }
 # Where traces are on.
 TRACED_KINDS: Final = {**REQUEST_KINDS, b"traceparent": TRACEPARENT, b"tracestate": TRACESTATE}
@@ -169,7 +171,9 @@ class FieldTable:
         single = [name for name in names if not name.endswith(b"*") and _plain(name) not in self._kept]
         self._kinds = dict.fromkeys(single, FORWARDING) | kinds
         self._look_alike = frozenset(
-            _plain(name) for name, kind in self._kinds.items() if kind in (FORWARDING, REQUEST_ID, DROP)
+            _plain(name)
+            for name, kind in self._kinds.items()
+            if kind in (FORWARDING, REQUEST_ID, EXPLAIN, DROP)
         )
         self._names: dict[bytes, _Name] = {}  # as received
         self.seen: dict[bytes, Field | None] = {}

@@ -12,6 +12,7 @@ from balancer.http.fields import (
     CODING,
     CONNECTION,
     EXPECT,
+    EXPLAIN,
     FORWARDING,
     HOST,
     LENGTH,
@@ -71,7 +72,7 @@ class RequestHead:
     which is nearly always so, or if this one is not among them. `trace` is what the client says of its trace,
     in fields that are not among `lines`; None if traces are off."""
 
-    __slots__ = ("balancers", "facts", "forwarding", "host", "joined", "keep_alive", "known",
+    __slots__ = ("balancers", "explain", "facts", "forwarding", "host", "joined", "keep_alive", "known",
                  "length", "lines", "logged", "method", "minor", "outgoing", "pin", "pin_reader",
                  "raw", "request_id", "route", "start", "target", "te_trailers", "trace",
                  "websocket")  # fmt: skip
@@ -95,6 +96,7 @@ class RequestHead:
         self.forwarding: list[Field] | None = None
         self.facts: ClientFacts | None = None
         self.balancers: list[bytes] | None = None
+        self.explain = False
         self.pin = b""
         self.pin_reader: object | None = None
         self.logged: tuple[str, str, str] | None = None
@@ -188,6 +190,7 @@ def _copy(head: RequestHead, target: bytes) -> RequestHead:
     copy.request_id = head.request_id
     copy.forwarding = head.forwarding
     copy.balancers = head.balancers
+    copy.explain = head.explain
     copy.trace = head.trace
     return copy
 
@@ -318,6 +321,8 @@ def parse_request_lines(
             parents += 1
         elif kind == TRACESTATE:
             states.append(field.value)
+        elif kind == EXPLAIN:
+            head.explain = field.value == b"1"
         elif kind == EXPECT and minor == 1:  # in HTTP/1.0 it is ignored (RFC 9110 section 10.1.1)
             kept.append(field.line)
     if target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):

@@ -54,7 +54,8 @@ class UpstreamPool:
     __slots__ = ("_backups", "_candidates", "_capped", "_chosen", "_free", "_panic", "_picker",
                  "_remote", "_remote_read_ns", "_remote_rows", "_tracks_load", "adaptive",
                  "affinity", "cells", "checked_within_ns", "ejector", "hash_key", "name", "panics",
-                 "queue", "retry", "retry_budget", "serves", "starting", "upstreams")  # fmt: skip
+                 "policy_name", "queue", "retry", "retry_budget", "serves", "starting",
+                 "upstreams")  # fmt: skip
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class UpstreamPool:
     ) -> None:
         """`cells` is the pool's row."""
         self.name = spec.name
+        self.policy_name = spec.policy.name
         self.upstreams: list[Upstream] = []
         self.starting = False
         self.retry = spec.retry
@@ -323,6 +325,13 @@ class UpstreamPool:
     def keeps(self, pinned: Upstream) -> bool:
         """Whether an upstream has a slot for the requests pinned to it, and accepts them."""
         return not pinned.is_full() and self.affinity is not None and self.affinity.accepts(pinned)
+
+    def look(self, now_ns: int) -> tuple[Sequence[Upstream], bool]:
+        """The policy's candidates, and whether it sees what other workers have in flight there: for
+        explanations."""
+        if self._remote and now_ns - self._remote_read_ns > _REMOTE_REFRESH_NS:
+            self._read_remote(now_ns)
+        return self._chosen, bool(self._remote)
 
     def has_slot(self) -> bool:
         """Whether an upstream has a slot, or needs none."""

@@ -19,6 +19,7 @@ from balancer.errors import (
     Outcome,
 )
 from balancer.policies.base import NO_KEY
+from balancer.pools.picture import picture
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.dialling import Dialling, DialOwner
 from balancer.proxy.roles import ConnectionSeeker
@@ -77,12 +78,12 @@ class Connecting(DialOwner):
 
     `tried`: the upstreams chosen so far, in order. `attempts`: how often an upstream was chosen.
     `failed_attempts`: the attempts that failed; `refused_attempts`: those answered with an error that was not
-    passed on. While all upstreams are full it is `waiting` in the pool's
-    queue, for the first attempt as for later ones; the rules are then the same as while dialling.
+    passed on. `pinned`: whom the client is pinned to. While all upstreams are full it is `waiting` in the
+    pool's queue, for the first attempt as for later ones; the rules are then the same as while dialling.
     """
 
-    __slots__ = ("_context", "_key", "_pinned", "_seeker", "_side", "_why", "attempts", "dialling",
-                 "failed_attempts", "refused_attempts", "tried", "waiting", "waits")  # fmt: skip
+    __slots__ = ("_context", "_key", "_seeker", "_side", "_why", "attempts", "dialling", "failed_attempts",
+                 "pinned", "refused_attempts", "tried", "waiting", "waits")  # fmt: skip
 
     _side: Side
 
@@ -91,7 +92,7 @@ class Connecting(DialOwner):
         self._context = context
         self._why: tuple[Failure, str] | None = None  # the last attempt failed, before or after connecting
         self._key = 0
-        self._pinned: Upstream | None = None
+        self.pinned: Upstream | None = None
         self.dialling: Dialling | None = None
         self.tried: tuple[Upstream, ...] = ()
         self.failed_attempts: tuple[FailedAttempt, ...] = ()
@@ -114,7 +115,7 @@ class Connecting(DialOwner):
         affinity = pool.affinity
         hash_key = pool.hash_key
         # Before the hash key, which is computed from the cookies as the app sees them.
-        self._pinned = pinned = None if affinity is None else affinity.pinned(head)
+        self.pinned = pinned = None if affinity is None else affinity.pinned(head)
         self._key = key = 0 if hash_key is None else hash_key.of(head, seeker.client.peer)
         queue = pool.queue
         if queue is not None and queue.waiting and (pinned is None or not pool.keeps(pinned)):
@@ -180,6 +181,7 @@ class Connecting(DialOwner):
         """Choose an upstream not tried yet, to `connect` to after an attempt that was sent. This spends one
         retry of the pool's budget, which must have one. None if the policy finds no upstream."""
         pool = self._side.pool
+        self._look(now)
         upstream = pool.choose(self._key, self.tried, now) or pool.choose_backup(self.tried)
         if upstream is not None:
             pool.retry_budget.spend(now)
@@ -224,7 +226,7 @@ class Connecting(DialOwner):
         elif self.waiting:
             if outcome is Outcome.CLIENT_GONE:
                 self._side.pool.cells[POOL_QUEUE_ABANDONED] += 1
-            self._leave_queue(-1)
+            self._leave_queue(-1, "client_gone" if outcome is Outcome.CLIENT_GONE else "cancelled")
 
     # --- whose request it is (outliers.local_ejector.Asker)
 
@@ -234,12 +236,13 @@ class Connecting(DialOwner):
 
     def holds(self, upstream: Upstream) -> bool:
         """Whether the client chose `upstream`, by its cookie or hash key."""
-        return upstream is self._pinned or (self._side.pool.hash_key is not None and self._key != NO_KEY)
+        return upstream is self.pinned or (self._side.pool.hash_key is not None and self._key != NO_KEY)
 
     # --- picking
 
     def _pick(self, now: int) -> Upstream | None:
-        upstream = self._side.pool.choose(self._key, self.tried, now, self._pinned, self._method())
+        self._look(now)
+        upstream = self._side.pool.choose(self._key, self.tried, now, self.pinned, self._method())
         # Backups are for requests that have failed, not for connect races: there the dial may only be slow.
         if upstream is None and self.tried:
             upstream = self._side.pool.choose_backup(self.tried)
@@ -247,7 +250,16 @@ class Connecting(DialOwner):
             self._note(upstream)
         return upstream
 
+    def _look(self, now: int) -> None:
+        """An upstream is about to be chosen: note among which, if the request is explained."""
+        account = self._seeker.account
+        if account is not None:
+            account.look(picture(self._side.pool, self.tried, now))
+
     def _note(self, upstream: Upstream) -> None:
+        account = self._seeker.account
+        if account is not None:
+            account.chose(upstream, self._context.monotonic_ns())
         self.tried = (*self.tried, upstream)
         self.attempts += 1
 
@@ -291,11 +303,14 @@ class Connecting(DialOwner):
         if refused is None:
             self._waits().queue(self._seeker.started_ns, self._context.monotonic_ns())
             self.waiting = True
+            account = self._seeker.account
+            if account is not None:
+                account.queues(self._context.monotonic_ns())
             self._seeker.deadline_ns = FOREVER_NS  # the queue has a deadline of its own
         return refused
 
-    def _leave_queue(self, served_ns: int) -> None:
-        self._waited()
+    def _leave_queue(self, served_ns: int, result: str) -> None:
+        self._waited(result)
         queue = self._side.pool.queue
         assert queue is not None
         queue.leave(self, served_ns)
@@ -305,13 +320,13 @@ class Connecting(DialOwner):
         try:
             upstream = self._pick(now_ns)
             if upstream is not None:
-                self._leave_queue(now_ns)
+                self._leave_queue(now_ns, "a slot became free")
                 self._seeker.begin_anew(now_ns)
                 self.connect(upstream, now_ns)
             elif self._side.pool.is_full(self.tried):
                 return False
             else:
-                self._leave_queue(-1)
+                self._leave_queue(-1, "no upstream is left")
                 self._give_up(NO_UPSTREAM)
         except Exception as error:
             self._seeker.crashed(error)
@@ -319,7 +334,7 @@ class Connecting(DialOwner):
 
     def gave_up(self, failure: Failure) -> None:
         """The queue's deadline has passed."""
-        self._waited()
+        self._waited(failure.reason)
         try:
             self._give_up(failure)
         except Exception as error:
@@ -331,10 +346,14 @@ class Connecting(DialOwner):
             waits = self.waits = Waits()
         return waits
 
-    def _waited(self) -> None:
+    def _waited(self, result: str) -> None:
+        """The wait in the queue is over."""
         self.waiting = False
+        now = self._context.monotonic_ns()
         if self.waits is not None:
-            self.waits.queued(self._context.monotonic_ns())
+            self.waits.queued(now)
+        if self._seeker.account is not None:
+            self._seeker.account.waited(None, now, result)
 
     # --- dialling (DialOwner)
 
@@ -346,6 +365,8 @@ class Connecting(DialOwner):
         if self._seeker.trace is not None:
             self._seeker.trace.dial(upstream, now)
         self._waits().connect(self._seeker.started_ns, now)
+        if self._seeker.account is not None:
+            self._seeker.account.dials(upstream, now)
         self.dialling = dialling = Dialling(self, context.connector)
         dialling.start(upstream, fresh, careful)
         context.connect_races.push(dialling)
@@ -361,6 +382,7 @@ class Connecting(DialOwner):
             return
         try:
             now = self._context.monotonic_ns()
+            self._look(now)
             upstream = self._side.pool.choose(self._key, self.tried, now)
             if upstream is None:
                 return
@@ -370,6 +392,8 @@ class Connecting(DialOwner):
             if connection is None:
                 if self._seeker.trace is not None:
                     self._seeker.trace.dial(upstream, now)
+                if self._seeker.account is not None:
+                    self._seeker.account.dials(upstream, now)
                 dialling.start(upstream, self._seeker.head.websocket, self._is_careful())
             else:
                 self.cancel(Outcome.CANCELLED)
@@ -391,6 +415,9 @@ class Connecting(DialOwner):
         self.failed_attempts += (FailedAttempt(upstream, failure, detail, ended_ns=now),)
         if self._seeker.trace is not None:
             self._seeker.trace.dial_failed(upstream, failure.reason, now)
+        account = self._seeker.troubled()
+        if account is not None:
+            account.dial_failed(upstream, now, failure, detail)
 
     def give_back(self, upstream: Upstream, outcome: Outcome) -> None:
         self._side.pool.finished(upstream, 0, outcome)

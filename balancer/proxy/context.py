@@ -9,6 +9,7 @@ from balancer.connections.delay_queue import DelayQueue
 from balancer.counters import Batch
 from balancer.http.request_ids import RequestIds
 from balancer.proxy.dialling import CONNECT_RACE_DELAY, Dialling
+from balancer.proxy.explaining import Explaining
 from balancer.proxy.loops import Loops
 from balancer.proxy.replay import ReplayMemory
 from balancer.proxy.router import Router
@@ -19,7 +20,7 @@ from balancer.proxy.waiting_bodies import WaitingBodies
 class ProxyContext:
     """Built once per worker. `report` is called with exceptions that are our own bugs."""
 
-    __slots__ = ("batch", "connect_races", "connector", "loop", "loops", "monotonic_ns",
+    __slots__ = ("batch", "connect_races", "connector", "explaining", "loop", "loops", "monotonic_ns",
                  "replay_memory", "report", "request_ids", "router", "tracing", "waiting_bodies")  # fmt: skip
 
     def __init__(
@@ -32,6 +33,7 @@ class ProxyContext:
         connector: Connector,
         loops: Loops,
         request_ids: RequestIds,
+        explaining: Explaining,
         report: Callable[[Exception], None],
         tracing: Tracing | None = None,
     ) -> None:
@@ -43,6 +45,7 @@ class ProxyContext:
         self.connector = connector
         self.loops = loops
         self.request_ids = request_ids
+        self.explaining = explaining
         self.report = report
         self.tracing = tracing
         self.replay_memory = ReplayMemory()

@@ -27,6 +27,8 @@ from balancer.http.head import HEAD_END
 from balancer.http.request_head import RequestHead
 from balancer.http.response_head import ResponseHead
 from balancer.http.responses import LONGEST_RETRY_AFTER
+from balancer.pools.picture import picture
+from balancer.proxy.account import Account
 from balancer.proxy.context import ProxyContext
 from balancer.proxy.journal import Journal
 from balancer.proxy.leaving_tunnel import LeavingTunnel
@@ -184,7 +186,30 @@ class Exchange(ExchangeState):
         self.late_ns = 0
         if context.tracing is not None:
             self._trace(context.tracing, head)
+        if context.explaining.on:
+            self._explain(now)
         return now
+
+    def _explain(self, now: int) -> None:
+        """Begin an account of this request, if somebody has asked for one."""
+        route, context = self.route, self.context
+        account = context.explaining.asked(self.head, self.peer, route, now)
+        if account is not None:
+            self.account = account
+            self.holds = True
+            if not route.answers:
+                account.look(picture(self.side.pool, (), now))
+
+    def troubled(self) -> Account | None:
+        account = self.account
+        if account is None:
+            account = self.context.explaining.troubled(self.head, self.peer, self.route, self.started_ns)
+            if account is not None:
+                self.account = account
+                self.holds = True
+                for one in self.connecting.tried:
+                    account.chose(one, self.started_ns)
+        return account
 
     def _trace(self, tracing: Tracing, head: RequestHead) -> None:
         """Find this request's place in its trace."""
@@ -530,10 +555,12 @@ class Exchange(ExchangeState):
         if self.unsent:
             self.context.waiting_bodies.release(self)
             self.unsent = ()
+        duration = now - self.started_ns
         if self.holds:
             settle(self)
+            if self.account is not None:
+                self._journal.explain(self, duration)
         self.upstream_paused = False
-        duration = now - self.started_ns
         counters = self.side.counters
         head = self.head
         counters.level -= 1

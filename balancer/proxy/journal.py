@@ -7,15 +7,17 @@ from collections.abc import Callable
 from typing import Final
 
 from balancer.clock import Clock
-from balancer.errors import FAILURES, FIRST_BYTE_TIMEOUT, Failure
+from balancer.errors import FAILURES, FIRST_BYTE_TIMEOUT, NO_UPSTREAM, WANT_OF_A_SLOT, Failure
 from balancer.http.forwarding import Peer
 from balancer.messages import FailureRecord
+from balancer.pools.picture import picture
 from balancer.proxy.failure_record import (
     FailureNote,
     exchange_failure,
     late_in_words,
     refusal_failure,
 )
+from balancer.proxy.narrating import explanation
 from balancer.proxy.record import describe, describe_refusal
 from balancer.proxy.state import ExchangeState
 from balancer.proxy.traced import traced
@@ -26,6 +28,7 @@ from balancer.telemetry.columns import WORKER_LOCAL_RESPONSES
 # Errors kept for the admin API, per worker; they are sent to the supervisor four times a second.
 _FAILURES_KEPT: Final = 200
 _WARN_EVERY_NS: Final = 60_000_000_000
+_WITHOUT_ANY: Final = WANT_OF_A_SLOT | {NO_UPSTREAM.reason}
 _LOCAL_COLUMN: Final[dict[str, int]] = {
     failure.reason: WORKER_LOCAL_RESPONSES + column for column, failure in enumerate(FAILURES)
 }
@@ -64,10 +67,29 @@ class Journal:
         if tracing is not None:
             tracing.add(traced(exchange, trace, duration, self._clock.wall()))
 
+    def explain(self, exchange: ExchangeState, duration: int) -> None:
+        """Keep the explanation of an exchange that is over. `duration` in ns."""
+        account, exchange.account = exchange.account, None
+        exchange.holds = False
+        if account is not None:
+            context = exchange.context
+            try:
+                context.explaining.keep(explanation(exchange, account, duration, self._clock.wall()))
+            except Exception as error:  # it must not cost the request
+                context.report(error)
+
     def exchange_failed(self, exchange: ExchangeState, failure: Failure, detail: str) -> None:
         """An error was answered here, or a response was reset here."""
         self._count(failure)
         self._failures.append(exchange_failure(exchange, failure, detail, self._clock.wall()))
+        account = exchange.troubled()
+        if account is not None:
+            account.fail(detail, exchange.response_begun)
+            if failure.reason in _WITHOUT_ANY and not account.saw:
+                # It was refused at its first choice: now.
+                now = self._clock.monotonic_ns()
+                account.look(picture(exchange.side.pool, exchange.connecting.tried, now))
+                account.chose(None, now)
         if failure is FIRST_BYTE_TIMEOUT:
             minute = self._clock.monotonic_ns() // _WARN_EVERY_NS
             if minute != self._warned:

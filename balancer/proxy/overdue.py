@@ -28,8 +28,10 @@ def deadline_passed(exchange: ExchangeState, now: int) -> None:
         exchange.client_gone()
         exchange.client.reset()
     elif rule.blames is Source.CLIENT:
+        _explain_phase(exchange, phase)
         exchange.client_failed(rule.failure, rule.detail(timeouts))
     else:
+        _explain_phase(exchange, phase)
         exchange.upstream_failed(rule.failure, rule.detail(timeouts))
 
 
@@ -39,12 +41,19 @@ def total_passed(exchange: ExchangeState, now: int) -> None:
     setting = f"BALANCER_TIMEOUTS__TOTAL is {exchange.route.timeouts.total_ns / 1e9:g} s"
     if phase is Phase.TUNNEL:
         return
+    _explain_phase(exchange, phase)
     if phase is Phase.QUEUED:
         exchange.upstream_failed(TOTAL_TIMEOUT, f"it was still waiting for a slot; {setting}")
     elif RULES[phase].blames is Source.CLIENT:
         exchange.client_failed(TOTAL_TIMEOUT, f"the client was too slow; {setting}")
     else:
         exchange.upstream_failed(TOTAL_TIMEOUT, f"the upstream was too slow; {setting}")
+
+
+def _explain_phase(exchange: ExchangeState, phase: Phase) -> None:
+    account = exchange.troubled()
+    if account is not None:
+        account.phase = phase.name.lower()
 
 
 def waits_for_upstream(exchange: ExchangeState) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from balancer.errors import UPSTREAM_CLOSED, Failure, Outcome
 from balancer.http.response_head import ResponseHead
+from balancer.proxy.account import Ended
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import FailedAttempt, RefusedAttempt
 from balancer.proxy.replay import Replay
@@ -41,7 +42,7 @@ def settle(exchange: ExchangeState) -> None:
     exchange.own_answer = None
     exchange.edits = None
     exchange.mark = b""
-    exchange.holds = False
+    exchange.holds = exchange.account is not None
 
 
 def asks_another(
@@ -53,6 +54,7 @@ def asks_another(
         return False
     if _next_step(exchange, head.status, sent_of(exchange, attempt), now) is not Step.ANOTHER:
         return False
+    explain_end(exchange, attempt, str(head.status), "", now)
     upstream = exchange.connecting.next_upstream(now, "status")
     if upstream is None:
         return False
@@ -73,6 +75,7 @@ def goes_again(exchange: ExchangeState, attempt: Attempt, failure: Failure, deta
     there is a slot for it."""
     now = exchange.context.monotonic_ns()
     connecting = exchange.connecting
+    explain_end(exchange, attempt, failure.reason, detail, now)
     sent = sent_of(exchange, attempt, failure, now)
     failed = FailedAttempt(attempt.upstream, failure, detail, ended_ns=now)
     if exchange.trace is not None:
@@ -103,6 +106,18 @@ def goes_again(exchange: ExchangeState, attempt: Attempt, failure: Failure, deta
         _take_back(exchange)
         return True
     return False
+
+
+def explain_end(exchange: ExchangeState, attempt: Attempt, result: str, detail: str, now: int) -> None:
+    """For the explanation of the request: this attempt has ended so."""
+    account = exchange.troubled()
+    if account is not None:
+        ended = Ended(attempt.upstream, now, result, detail)
+        ended.sent_ns = attempt.started_ns
+        ended.reused = attempt.reused
+        if attempt.first_byte_ns >= 0:
+            ended.first_byte_ns = attempt.started_ns + attempt.first_byte_ns
+        account.attempt_ended(ended)
 
 
 def sent_of(exchange: ExchangeState, attempt: Attempt, failure: Failure | None = None, now: int = 0) -> Sent:

@@ -12,6 +12,7 @@ from balancer.connections.roles import OutgoingRequest, Outlet, UpstreamSide
 from balancer.errors import Failure
 from balancer.http.forwarding import Peer
 from balancer.http.response_head import ResponseHead
+from balancer.proxy.account import Account
 from balancer.proxy.tracing import ExchangeTrace
 from balancer.upstreams.upstream import Upstream
 
@@ -90,15 +91,20 @@ class ClientSide(Outlet):
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ConnectionSeeker(OutgoingRequest):
     """The request that needs a connection to an upstream. It gets `send` or `fail`, at once or later. `trace`
-    is set while it is recorded."""
+    is set while it is recorded. `account` collects what happens to it, None unless it is explained."""
 
-    __slots__ = ("client", "deadline_ns", "started_ns", "trace")
+    __slots__ = ("account", "client", "deadline_ns", "started_ns", "trace")
     __deletable__ = ("client",)
 
+    account: Account | None
     client: ClientSide
     deadline_ns: int
     started_ns: int
     trace: ExchangeTrace | None
+
+    @abstractmethod
+    def troubled(self) -> Account | None:
+        """Its account, from now on; None if too many others have one."""
 
     @abstractmethod
     def send(self, upstream: Upstream, connection: UpstreamSide, reused: bool, now_ns: int) -> None:

@@ -80,11 +80,12 @@ class Router:
     `only` is the single one, if it needs no matching. `bounds_total`: one of them limits how long an exchange
     may take in total."""
 
-    __slots__ = ("_table", "bounds_total", "only", "routes")
+    __slots__ = ("_table", "bounds_total", "matches", "only", "routes")
 
     def __init__(self, routes: list[Route], matches: list[MatchSpec]) -> None:
         """`matches` are the routes' own."""
         self.routes = routes
+        self.matches = matches
         self.bounds_total = any(route.timeouts.total_ns < FOREVER_NS for route in routes)
         strips = any(route.strips for route in routes)
         self.only = routes[0] if len(routes) == 1 and not strips else None

@@ -44,12 +44,12 @@ class _User:
 
 
 class Split:
-    """The sides of one route. `weights` are in their order, and change while it runs. A side of weight 0 gets
-    no new users; if it `keeps` those it has, a mark in their cookie says so. The cookie has a mark for each
-    set of pools that keeps its users."""
+    """The sides of one route. `weights` are in their order, and change while it runs. `key` is what
+    names a user. A side of weight 0 gets no new users; if it `keeps` those it has, a mark in their cookie
+    says so. The cookie has a mark for each set of pools that keeps its users."""
 
     __slots__ = ("_cookie", "_fallback", "_keeps", "_known", "_name", "_new_id", "_pools",
-                 "_secret", "_source", "sides", "weights")  # fmt: skip
+                 "_secret", "_source", "key", "sides", "weights")  # fmt: skip
 
     def __init__(self, spec: SplitSpec, sides: Sequence[Side], new_id: Callable[[], bytes]) -> None:
         """`new_id` returns 8 random bytes."""
@@ -57,6 +57,7 @@ class Split:
         self.weights = list(spec.weights)
         self._fallback = spec.fallback
         self._pools = b"\0".join(sorted(side.pool_name.encode() for side in sides))
+        self.key = spec.key
         self._secret = spec.secret[:_LONGEST_SECRET]
         kind, _, name = spec.key.partition(":")
         self._source = VALUES.get(kind) if name else None

@@ -42,6 +42,7 @@ class ExchangeState(AttemptOwner):
         self.replay: Replay | None = None  # made with the first body: most clients send none
         # for one exchange
         self.active = False
+        self.account = None  # unless it is explained
         self.deadline_ns = FOREVER_NS
         self.started_ns = 0
         self.late_ns = 0  # how long the worker itself was late since then
@@ -66,7 +67,7 @@ class ExchangeState(AttemptOwner):
         self.sticky = -1  # what its pool's `affinity` has found, if it has one: of STICKY_RESULTS
         self.failure: Failure | None = None
         # for attempts that did not succeed
-        self.holds = False  # any of these, or of `replay`, `edits` and `mark`, is set
+        self.holds = False  # any of these, or of `account`, `replay`, `edits` and `mark`, is set
         self.unjudged: tuple[FailedAttempt, ...] = ()  # they failed with a connection
         self.refused = False  # an upstream answered with an error, and another one was tried
         # That answer, if it is whole: passed on if no better one follows.

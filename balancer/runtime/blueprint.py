@@ -89,6 +89,7 @@ def instance_spec(
             pools=tuple(specs.values()),
             tls=tls_spec(settings.tls, tls),
             edges=_edges(settings, counted),
+            explain_sample=settings.explain.sample,
             traces=TracesSpec(sample=settings.traces.sample) if settings.traces.enabled else None,
         ),
         pools=tuple(_supervised(specs[name], pool, limits) for name, pool, _, limits in pools),

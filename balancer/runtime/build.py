@@ -41,6 +41,7 @@ from balancer.pools.picker import Picker
 from balancer.pools.pool import UpstreamPool
 from balancer.pools.slow_start import SlowStart
 from balancer.proxy.context import ProxyContext
+from balancer.proxy.explaining import Explaining
 from balancer.proxy.journal import Journal
 from balancer.proxy.loops import Loops
 from balancer.proxy.membership import Membership
@@ -121,6 +122,11 @@ def build_data_plane(
         membership.resume(segment.page(start.heritage.page).row, start.heritage.part)
     routing = Routing(pools, place.cells, batch, limits.max_connections, spec.tls)
     routers = routing.routers(spec.routes, rows.routes)
+    explaining = Explaining(
+        spec.explain_sample, bool(listener.trusted_proxies), routers[-1], clock, Random(os.urandom(16))
+    )
+    if start.watch is not None:
+        explaining.watch(start.watch)
     proxy = ProxyContext(
         loop=loop,
         clock=clock,
@@ -130,6 +136,7 @@ def build_data_plane(
         loops=Loops(spec.via, clock, tell),
         request_ids=RequestIds(int.from_bytes(os.urandom(8))),
         report=report,
+        explaining=explaining,
         tracing=_tracing(spec),
     )
     journal = Journal(

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any, Protocol, TypeAlias
 
 from balancer import __version__, build
+from balancer.admin.explained import Explanations
 from balancer.admin.view import (
     AcmeView,
     CertificateView,
@@ -146,10 +147,11 @@ class Instance:
 
     States are read on the loop, which alone changes them, without an await in between; threads sum the
     segment and render text. `checks` is None if active checks are off. `keeps`: whether what operators change
-    survives a restart. `overviews` are set before anyone asks.
+    survives a restart. `overviews` and `explanations` are set before anyone asks.
     """
 
     overviews: Overviews
+    explanations: Explanations
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from balancer.clock import Clock
 from balancer.lateness import SWEEP
-from balancer.messages import Access, FailureRecord, Failures, Heartbeat, Released, Traces
+from balancer.messages import Access, Explained, FailureRecord, Failures, Heartbeat, Released, Traces
 from balancer.runtime.acceptor import Listeners
 from balancer.runtime.trimming import Trimming, give_back
 from balancer.runtime.uplink import Uplink
@@ -39,6 +39,9 @@ class Served(Protocol):
 
     def take_traces(self) -> Traces | None:
         """What was traced since the last call."""
+
+    def take_explanations(self) -> list[Explained]:
+        """Messages with explanations of requests, since the last call."""
 
     def retire(self) -> None:
         """The next response of each connection is its last; close none before that."""
@@ -140,6 +143,8 @@ class Serving:
         traces = self._proxy.take_traces()
         if traces is not None:
             self._send_traces(traces)
+        for explained in self._proxy.take_explanations():
+            self._uplink.send(explained)
         # If this message is dropped, the rows stay unused until this incarnation ends.
         released = self._proxy.take_released()
         if released:

@@ -20,6 +20,7 @@ from balancer.messages import (
     Doubt,
     Eject,
     Elsewhere,
+    Explained,
     Failures,
     FromSupervisor,
     Recovered,
@@ -30,6 +31,7 @@ from balancer.messages import (
 from balancer.runtime import signals
 from balancer.runtime.admin import Admin
 from balancer.runtime.control_plane import ControlPlane, Surroundings
+from balancer.runtime.explanations import Explanations
 from balancer.runtime.figures import SampledFigures
 from balancer.runtime.generation import Generation
 from balancer.runtime.handover import Handover
@@ -55,6 +57,7 @@ from balancer.runtime.state_keeper import StateKeeper
 from balancer.runtime.traces import Tracer
 from balancer.runtime.worker_process import OnEnded, OnMessage, WorkerProcess
 from balancer.runtime.workers import Workers
+from balancer.spec.part import replaced
 from balancer.telemetry.events import EventLog
 from balancer.telemetry.ledger import Ledger
 from balancer.telemetry.line_writer import LineWriter
@@ -99,6 +102,7 @@ class Supervisor:
         ledger = Ledger(self._segment)
         events = EventLog()
         around = Surroundings(ledger, events, clock, log, loop, self._broadcast, most)
+        self._explanations = Explanations(spec, broadcast=self._broadcast, clock=clock)
         self._plane = plane = ControlPlane(plan, listening.addresses, bound_address(admin), around)
         self._workers = Workers(
             self._generation(plan, listening, plane.places()),
@@ -162,6 +166,7 @@ class Supervisor:
         )
         self._overviews = Overviews(SampledFigures(ledger), seeing.look, seeing.see, clock, log)
         self._instance.overviews = self._overviews
+        self._instance.explanations = self._explanations
         self._admin = Admin(self._instance, plan, most.admin, lambda: self._plane.plan.registration_tokens)
         self._acme_orders: tuple[Acme, asyncio.Task[None]] | None = None
         self._exit: asyncio.Future[int] = loop.create_future()
@@ -173,11 +178,15 @@ class Supervisor:
 
     def _generation(self, plan: Plan, listening: Listening, places: Places) -> Generation:
         """What workers are made from by these settings."""
+
+        def start_message(slot: int, page: int) -> Start:
+            return replaced(places.start_message(slot, page), watch=self._explanations.update())
+
         return Generation(
             workers=plan.instance.worker.workers,
             slots=listening.slots,
             addresses=tuple(listening.addresses),
-            start_message=places.start_message,
+            start_message=start_message,
             spawn=partial(self._spawn, [self._segment.fd, *listening.descriptors]),
             drain=plan.reload.drain,
         )
@@ -254,6 +263,10 @@ class Supervisor:
     def traced(self, message: Traces) -> None:
         """Requests that a worker has traced."""
         self._tracer.take(message)
+
+    def explained(self, message: Explained) -> None:
+        """A worker has explained requests."""
+        self._explanations.take(message)
 
     def suspected(self, worker: int, message: Eject) -> Verdict | None:
         """A worker has found an outlier."""
@@ -345,6 +358,7 @@ class Supervisor:
         self._listening = listening
         self._state.settle(self._plane.plan.state_file)
         self._tracer.settle(self._plane.plan.instance.worker)
+        self._explanations.settle(self._plane.plan.instance.worker)
         self._order_certificates()
         self._instance.settle(self._plane.plan.config, self._plane.acme)
         self._admin.settle(self._plane.plan)

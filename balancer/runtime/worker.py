@@ -40,6 +40,7 @@ from balancer.messages import (
     TlsUpdate,
     UpstreamTlsUpdate,
     Verdict,
+    Watch,
     from_supervisor,
 )
 from balancer.runtime import signals
@@ -61,6 +62,7 @@ _ToProxy: TypeAlias = (
     | RoutesUpdate
     | Others
     | ReadOnly
+    | Watch
     | TlsUpdate
     | UpstreamTlsUpdate
     | Challenges
@@ -184,6 +186,8 @@ class Worker:
                 proxy.membership.take_others(message)
             case ReadOnly():
                 proxy.take_read_only(message)
+            case Watch():
+                proxy.context.explaining.watch(message)
             case TlsUpdate():
                 proxy.take_tls(message)
             case UpstreamTlsUpdate():

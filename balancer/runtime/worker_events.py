@@ -8,6 +8,7 @@ from balancer.messages import (
     Doubt,
     Eject,
     Elsewhere,
+    Explained,
     Failures,
     Recovered,
     Traces,
@@ -35,6 +36,9 @@ class WorkerEvents(Protocol):
 
     def traced(self, message: Traces) -> None:
         """Requests that a worker has traced, oldest first."""
+
+    def explained(self, message: Explained) -> None:
+        """A worker has explained requests."""
 
     def suspected(self, worker: int, message: Eject) -> Verdict | None:
         """A worker has found an outlier; returns the answer to it."""

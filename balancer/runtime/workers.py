@@ -15,6 +15,7 @@ from balancer.messages import (
     Drained,
     Eject,
     Elsewhere,
+    Explained,
     Failures,
     Fatal,
     FromSupervisor,
@@ -426,6 +427,8 @@ class Workers:
                 self._events.failures(message)
             case Traces():
                 self._events.traced(message)
+            case Explained():
+                self._events.explained(message)
             case Released():
                 self._ledger.release(life.page, message.rows)
             case Eject():

@@ -270,7 +270,7 @@ class WorkerSpec(Part, frozen=True, kw_only=True):
     name in the Via header, empty for no Via; `drain` is in seconds. `tls`: there is a TLS listener beside the
     plain one, with the same limits; its certificates may change (`messages.TlsUpdate`). `edges` are the
     bounds of histograms in seconds, in the order of their cells (`edges.Edges`). `traces` is None if they are
-    off."""
+    off. `explain_sample` is the share of requests that are explained."""
 
     workers: int
     log_level: Level
@@ -282,4 +282,5 @@ class WorkerSpec(Part, frozen=True, kw_only=True):
     pools: tuple[PoolSpec, ...]
     tls: TlsSpec | None = None
     edges: tuple[float, ...] = DEFAULT
+    explain_sample: float = 0.0
     traces: TracesSpec | None = None

@@ -30,6 +30,7 @@ from balancer.admin.view import (
 from balancer.config.exported import Exported
 from balancer.edges import DEFAULT, STANDARD
 from balancer.telemetry.events import EventLog
+from tests.fakes.explained import FakeExplanations
 from tests.fakes.overviews import FakeOverviews
 
 AdminClient: TypeAlias = "TestClient[web.Request, web.Application]"  # no generic at run time
@@ -103,6 +104,7 @@ class FakeInstance:
         self.bounds = DEFAULT
         self.audits: list[tuple[str, str | None, str, str]] = []
         self.overviews = FakeOverviews()
+        self.explanations = FakeExplanations()
         self.reasons: list[str] = []
         self.strict_reasons: list[str] = []
 

@@ -190,6 +190,7 @@ def worker_spec(
     access_log: Changes | None = None,
     tls: TlsSpec | None = None,
     traces: Changes | None = None,
+    explain_sample: float = 0.0,
 ) -> WorkerSpec:
     """A worker with a route to each pool, of the same name; without pools, to one pool, `default`."""
     pools = pools or (pool_spec(),)
@@ -223,6 +224,7 @@ def worker_spec(
         pools=tuple(replaced(pool, connect=connect or None) for pool in pools),
         tls=tls,
         traces=None if traces is None else TracesSpec(**{"sample": 1.0, **traces}),
+        explain_sample=explain_sample,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from balancer.clock import SystemClock
-from balancer.messages import FailureRecord, FromWorker, Heartbeat, Traces
+from balancer.messages import Explained, FailureRecord, FromWorker, Heartbeat, Traces
 from balancer.runtime import traces
 from balancer.runtime.acceptor import Listeners
 from balancer.runtime.serving import TRACES_PER_MESSAGE, Serving
@@ -136,6 +136,9 @@ class Proxy:
         pass
 
     def take_released(self) -> list[int]:
+        return []
+
+    def take_explanations(self) -> list[Explained]:
         return []
 
     def take_failures(self) -> list[FailureRecord]:

@@ -8,6 +8,7 @@ from balancer.messages import (
     Doubt,
     Eject,
     Elsewhere,
+    Explained,
     FailureRecord,
     Failures,
     Heartbeat,
@@ -39,6 +40,7 @@ class Harness:
         self.access_log = b""
         self.errors: list[FailureRecord] = []
         self.traces: list[TracedRequest] = []
+        self.explanations: list[Explained] = []
         self.verdict: Verdict | None = None
         self.room = True
         self.results: list[str] = []  # of renewals
@@ -82,6 +84,9 @@ class Harness:
 
     def traced(self, message: Traces) -> None:
         self.traces += message.records
+
+    def explained(self, message: Explained) -> None:
+        self.explanations.append(message)
 
     def failures(self, message: Failures) -> None:
         self.errors += message.records

@@ -1,0 +1,378 @@
+"""Makes the explanation of a request that is over, from its account and its exchange."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from balancer.errors import Failure
+from balancer.proxy.account import Account, Chosen, Ended, Wait
+from balancer.proxy.cuts import cut
+from balancer.proxy.state import ExchangeState
+from balancer.spec.explained import (
+    AttemptSeen,
+    CandidateSeen,
+    ChoiceSeen,
+    Explanation,
+    PassedOver,
+    PinTaken,
+    SplitTaken,
+    StepSeen,
+    WaitSeen,
+)
+from balancer.upstreams.upstream import Upstream
+
+MOST_LISTED: Final = 24  # candidates of a choice, and others
+LATE: Final = (
+    "Nobody had asked for this request when it began: what was before its first trouble is known in part. "
+    "With balancer explain --watch, or EXPLAIN__SAMPLE, the next one is explained from its beginning."
+)
+_LONGEST_DETAIL: Final = 256
+
+
+def explanation(exchange: ExchangeState, account: Account, duration: int, wall: float) -> Explanation:
+    """`duration` in ns; `wall`, the time of its end, in seconds since the epoch."""
+    telling = _Telling(exchange, account, duration)
+    head = exchange.head
+    served = exchange.own_attempt.upstream.id if telling.is_sent else None
+    tried = exchange.connecting.tried if telling.has_pool else ()
+    failure = exchange.failure
+    return Explanation(
+        request_id=exchange.request_id.decode("latin-1"),
+        why=account.why,
+        began=_moment(wall - duration / 1e9),
+        client=account.client,
+        scheme=account.scheme,
+        method=head.method.decode("latin-1")[:32],
+        target=account.target,
+        host=head.host[:256].decode("latin-1"),
+        fields=account.fields,
+        status=exchange.status,
+        duration=duration / 1e6,
+        request_bytes=exchange.request_bytes,
+        response_bytes=exchange.response_bytes,
+        upstream=served or (tried[-1].id if tried else None),
+        pool=exchange.side.pool_name or None,
+        route=account.route,
+        split=telling.split(),
+        pin=telling.pin(),
+        choices=tuple(telling.choices()),
+        waits=tuple(telling.waits()),
+        attempts=tuple(telling.attempts()),
+        cut=None if failure is None else cut(exchange, account, failure),
+        story=tuple(telling.story(failure)),
+        notes=() if account.is_whole else (LATE,),
+    )
+
+
+def _moment(wall: float) -> str:
+    text = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+class _Telling:
+    """One exchange at its end. `is_sent`: the last attempt's request was written to its upstream."""
+
+    __slots__ = ("_account", "_attempts", "_duration", "_exchange", "_started", "has_pool", "is_sent")
+
+    def __init__(self, exchange: ExchangeState, account: Account, duration: int) -> None:
+        self._exchange = exchange
+        self._account = account
+        self._duration = duration
+        self._started = started = exchange.started_ns
+        self.has_pool = not exchange.route.answers
+        own = exchange.own_attempt
+        self.is_sent = self.has_pool and own.started_ns >= started
+        self._attempts = account.attempts
+        if self.is_sent:
+            account.settle_choice(own.upstream, own.started_ns)
+            if not any(one.sent_ns == own.started_ns for one in self._attempts):
+                self._attempts = [*self._attempts, self._last()]
+        account.settle_choice(None, started)
+
+    def _last(self) -> Ended:
+        """The attempt that was the last one."""
+        exchange, own = self._exchange, self._exchange.own_attempt
+        answered = own.first_byte_ns >= 0
+        failure = exchange.failure
+        result = f"{exchange.status}" if answered or failure is None else failure.reason
+        if exchange.status == 499 and not answered:
+            result = "client_gone"
+        last = Ended(own.upstream, self._started + self._duration, result, "")
+        last.sent_ns = own.started_ns
+        last.reused = own.reused
+        last.first_byte_ns = own.started_ns + own.first_byte_ns if answered else -1
+        return last
+
+    def _ms(self, at_ns: int) -> float:
+        return max(0, at_ns - self._started) / 1e6
+
+    def _ms_or_none(self, at_ns: int) -> float | None:
+        return None if at_ns < 0 else self._ms(at_ns)
+
+    # --- the side and the pin
+
+    def split(self) -> SplitTaken | None:
+        split = self._exchange.route.split
+        if split is None:
+            return None
+        weights = {side.pool_name: weight for side, weight in zip(split.sides, split.weights, strict=True)}
+        pool = self._exchange.side.pool_name
+        note = ""
+        if not weights.get(pool, 0):
+            note = "its weight is 0: it keeps the users that it has"
+        elif any(
+            weight and not side.pool.serves for side, weight in zip(split.sides, split.weights, strict=True)
+        ):
+            note = "a side has no eligible upstream"
+        return SplitTaken(pool=pool, key=split.key, weights=weights, note=note)
+
+    def pin(self) -> PinTaken | None:
+        exchange = self._exchange
+        if not self.has_pool or exchange.side.pool.affinity is None:
+            return None
+        if exchange.head.pin_reader is not exchange.side.pool.affinity:
+            return None  # it was answered before
+        pinned = exchange.connecting.pinned
+        if pinned is None:
+            if exchange.head.pin:
+                text = "the client's pin names no upstream of this pool"
+                return PinTaken(result="invalid", upstream=None, text=text)
+            return PinTaken(result="none", upstream=None, text="the client has no pin")
+        first = self._account.choices[0].upstream if self._account.choices else None
+        first = first or (exchange.connecting.tried[0] if exchange.connecting.tried else None)
+        if first is pinned:
+            return PinTaken(result="hit", upstream=pinned.id, text=f"the client is pinned to {pinned.id}")
+        pool = exchange.side.pool
+        if pool.affinity is not None and not pool.affinity.accepts(pinned):
+            why = _why_not(self._account.choices, pinned) or "it does not serve now"
+        else:
+            why = "it had no free slot"
+        text = f"the client is pinned to {pinned.id}, which could not take it: {why}"
+        return PinTaken(result="diverted", upstream=pinned.id, text=text)
+
+    # --- choices, waits, attempts
+
+    def choices(self) -> list[ChoiceSeen]:
+        return [self._choice(one) for one in self._account.choices]
+
+    def _choice(self, chosen: Chosen) -> ChoiceSeen:
+        seen, upstream = chosen.picture, chosen.upstream
+        if seen is None:
+            return ChoiceSeen(
+                at=self._ms(chosen.at_ns),
+                upstream=None if upstream is None else upstream.id,
+                by=self._by(chosen),
+                policy=self._exchange.side.pool.policy_name,
+                panic=False,
+                waiting=0,
+                candidates=(),
+                passed_over=(),
+                left_out=0,
+                note="the loads were not looked at",
+            )
+        loads = sorted(
+            seen.loads[:MOST_LISTED] if upstream is None else seen.loads,
+            key=lambda one: (one.upstream is not upstream, one.inflight / max(one.effective_weight, 1e-9)),
+        )[:MOST_LISTED]
+        candidates = [
+            CandidateSeen(
+                upstream=one.upstream.id,
+                weight=one.weight,
+                effective_weight=round(one.effective_weight, 3),
+                inflight=one.inflight,
+                elsewhere=None if one.elsewhere < 0 else one.elsewhere,
+                limit=one.limit,
+                state="tried" if one.is_tried else "full" if one.is_full else "free",
+            )
+            for one in loads
+        ]
+        others = [
+            PassedOver(upstream=one.upstream.id, why=one.why, inflight=one.inflight)
+            for one in seen.others[:MOST_LISTED]
+        ]
+        return ChoiceSeen(
+            at=self._ms(chosen.at_ns),
+            upstream=None if upstream is None else upstream.id,
+            by=self._by(chosen),
+            policy=seen.policy,
+            panic=seen.panics,
+            waiting=seen.waiting,
+            candidates=tuple(candidates),
+            passed_over=tuple(others),
+            left_out=len(seen.loads) - len(candidates) + len(seen.others) - len(others),
+            note="",
+        )
+
+    def _by(self, chosen: Chosen) -> str:
+        upstream = chosen.upstream
+        if upstream is None:
+            return ""
+        if upstream is self._exchange.connecting.pinned:
+            return "pin"
+        seen = chosen.picture
+        if seen is not None and not any(one.upstream is upstream for one in seen.loads):
+            return "probation" if upstream.on_probation else "backup"
+        return "policy"
+
+    def waits(self) -> list[WaitSeen]:
+        waits = self._early_wait()
+        return waits + [
+            WaitSeen(
+                what="queue" if one.upstream is None else "dial",
+                at=self._ms(one.at_ns),
+                duration=self._lasted(one),
+                upstream=None if one.upstream is None else one.upstream.id,
+                result=one.result or self._end_of(one),
+            )
+            for one in self._account.waits
+        ]
+
+    def _early_wait(self) -> list[WaitSeen]:
+        """In the queue, before the account began."""
+        waits = self._exchange.connecting.waits
+        if self._account.is_whole or not self.has_pool or waits is None:
+            return []
+        known = [one.ended_ns - one.at_ns for one in self._account.waits if one.upstream is None]
+        early = waits.queue_ns(self._started) - sum(known, 0)
+        if early <= 0:
+            return []
+        return [WaitSeen(what="queue", at=0.0, duration=early / 1e6, upstream=None, result="")]
+
+    def _lasted(self, wait: Wait) -> float:
+        return self._ms(self._end_ns(wait)) - self._ms(wait.at_ns)
+
+    def _end_ns(self, wait: Wait) -> int:
+        """A wait for a connection that was the last one ended when the request was sent."""
+        if wait.ended_ns >= 0:
+            return wait.ended_ns
+        for one in self._attempts:
+            if one.upstream is wait.upstream and one.sent_ns >= wait.at_ns:
+                return one.sent_ns
+        return self._started + self._duration
+
+    def _end_of(self, wait: Wait) -> str:
+        sent = any(one.upstream is wait.upstream and one.sent_ns >= wait.at_ns for one in self._attempts)
+        return "connected" if sent else "given up"
+
+    def attempts(self) -> list[AttemptSeen]:
+        chosen = {id(one.upstream): self._ms(one.at_ns) for one in reversed(self._account.choices)}
+        return [
+            AttemptSeen(
+                upstream=one.upstream.id,
+                at=chosen.get(id(one.upstream)),
+                sent=self._ms_or_none(one.sent_ns),
+                reused=one.reused if one.sent_ns >= 0 else None,
+                first_byte=self._ms_or_none(one.first_byte_ns),
+                ended=self._ms(one.ended_ns),
+                result=one.result,
+                detail=one.detail[:_LONGEST_DETAIL],
+            )
+            for one in self._attempts
+        ]
+
+    # --- the story
+
+    def story(self, failure: Failure | None) -> list[StepSeen]:
+        steps = [self._matched(), *self._chosen_steps(), *self._wait_steps(), *self._attempt_steps()]
+        steps.sort(key=lambda step: step.at)
+        return [*steps, self._ended(failure)]
+
+    def _matched(self) -> StepSeen:
+        route = self._account.route
+        text = f"took route {route.name}: {', '.join(route.conditions)}"
+        if route.note:
+            text = f"{text} ({route.note})"
+        split = self.split()
+        if split is not None:
+            shares = ", ".join(f"{pool} {weight}" for pool, weight in split.weights.items())
+            text = f"{text}; side {split.pool} of {shares}, by {split.key}"
+        return StepSeen(at=0.0, kind="route", text=text)
+
+    def _chosen_steps(self) -> list[StepSeen]:
+        steps = []
+        for one in self.choices():
+            free = sum([1 for each in one.candidates if each.state == "free"], 0)
+            if one.upstream is None:
+                text = f"no upstream to choose: {_state_of(one, free)}"
+            elif one.by == "pin":
+                text = f"chose {one.upstream}: the client is pinned to it"
+            elif one.by == "policy":
+                text = f"chose {one.upstream} by {one.policy}"
+                if one.candidates:
+                    text = f"{text}, {_state_of(one, free)}"
+            else:
+                reason = "a backup, as no other is left" if one.by == "backup" else "a trial on probation"
+                text = f"chose {one.upstream}: {reason}"
+            steps.append(StepSeen(at=one.at, kind="choice", text=text))
+        return steps
+
+    def _wait_steps(self) -> list[StepSeen]:
+        steps = []
+        for one in self.waits():
+            lasted = "" if one.duration is None else f" for {one.duration:.1f} ms"
+            if one.what == "queue":
+                text = f"waited in the queue for a slot{lasted}: {one.result}"
+            else:
+                text = f"waited for a connection to {one.upstream}{lasted}: {one.result}"
+            steps.append(StepSeen(at=one.at, kind=one.what, text=text))
+        return steps
+
+    def _attempt_steps(self) -> list[StepSeen]:
+        steps = []
+        for one in self.attempts():
+            ended = one.ended or 0.0
+            if one.sent is None:
+                text = f"no connection to {one.upstream}: {one.result}"
+            else:
+                how = "an idle connection" if one.reused else "a new connection"
+                steps.append(StepSeen(at=one.sent, kind="sent", text=f"sent to {one.upstream} over {how}"))
+                if one.first_byte is not None:
+                    text = (
+                        f"{one.upstream} answered {one.result}"
+                        if one.result.isdigit()
+                        else (f"{one.upstream} began to answer, then {one.result}")
+                    )
+                    ended = one.first_byte if one.result.isdigit() else ended
+                else:
+                    text = f"{one.upstream} did not answer: {one.result}"
+            if one.detail:
+                text = f"{text}, {one.detail[:_LONGEST_DETAIL]}"
+            steps.append(StepSeen(at=ended, kind="attempt", text=text))
+        return steps
+
+    def _ended(self, failure: Failure | None) -> StepSeen:
+        exchange, account = self._exchange, self._account
+        at = self._duration / 1e6
+        if exchange.status == 499:
+            return StepSeen(at=at, kind="end", text="the client left")
+        if failure is None:
+            return StepSeen(at=at, kind="end", text=f"the client got {exchange.status}, whole")
+        why = account.detail or failure.text
+        if account.was_begun:
+            return StepSeen(at=at, kind="end", text=f"the response broke off: {failure.reason}, {why}")
+        return StepSeen(
+            at=at, kind="end", text=f"the balancer answered {exchange.status} itself: {failure.reason}, {why}"
+        )
+
+
+def _state_of(choice: ChoiceSeen, free: int) -> str:
+    count = len(choice.candidates)
+    tried = sum([1 for one in choice.candidates if one.state == "tried"], 0)
+    full = sum([1 for one in choice.candidates if one.state == "full"], 0)
+    words = f"{free} of {count} candidates free" if count else "there are no candidates"
+    if full:
+        words = f"{words}, {full} full"
+    if tried:
+        words = f"{words}, {tried} tried"
+    if choice.passed_over:
+        words = f"{words}, {len(choice.passed_over)} not eligible"
+    return words
+
+
+def _why_not(choices: list[Chosen], upstream: Upstream) -> str:
+    """Why it was no candidate at the first choice."""
+    for one in choices[:1]:
+        if one.picture is not None:
+            for other in one.picture.others:
+                if other.upstream is upstream:
+                    return other.why
+    return ""

@@ -61,7 +61,7 @@ def asks_another(
     exchange.holds = exchange.refused = True
     exchange.connecting.refused_attempts += (RefusedAttempt(attempt.upstream, head.status, now),)
     if exchange.trace is not None:
-        exchange.trace.end(head.status, "", now)
+        exchange.trace.end(head.status, "", attempt.first_byte_ns, now)
     if last:
         exchange.own_answer = head, body, attempt.upstream
     exchange.attempt = None
@@ -80,7 +80,7 @@ def goes_again(exchange: ExchangeState, attempt: Attempt, failure: Failure, deta
     failed = FailedAttempt(attempt.upstream, failure, detail, ended_ns=now)
     if exchange.trace is not None:
         status = exchange.status if exchange.response_begun else 0
-        exchange.trace.end(status, failure.reason, now)
+        exchange.trace.end(status, failure.reason, attempt.first_byte_ns, now)
     if not sent.stale and failure.outcome is not Outcome.CANCELLED:
         failed = failed._replace(
             history=attempt.upstream.history,

@@ -21,8 +21,9 @@ def traced(exchange: ExchangeState, trace: ExchangeTrace, duration: int, wall: f
     peer = exchange.peer
     reason = "" if failure is None else failure.reason
     ended = reason or ("client_gone" if exchange.status == CLIENT_GONE_STATUS else "")
-    answered = exchange.own_attempt.first_byte_ns >= 0
-    trace.end(exchange.status if answered else 0, ended, started + duration)
+    first_byte = exchange.own_attempt.first_byte_ns
+    trace.end(exchange.status if first_byte >= 0 else 0, ended, first_byte, started + duration)
+    waits = exchange.connecting.waits
     (agent,) = values_in(head.forwarded_block(), _AGENT)
     parent = trace.parent
     return TracedRequest(
@@ -33,6 +34,7 @@ def traced(exchange: ExchangeState, trace: ExchangeTrace, duration: int, wall: f
         state=_text(parent.state),
         began_ns=round(wall * 1e9) - duration,
         duration_ns=duration,
+        queue_ns=-1 if waits is None else waits.queue_ns(started),
         method=_text(head.method),
         target=_text(head.target),
         scheme=peer.client_scheme(head).decode(),
@@ -63,6 +65,7 @@ def _attempt(attempt: TracedAttempt, started: int) -> AttemptRecord:
         reused=attempt.reused,
         began_ns=attempt.started_ns - started,
         sent_ns=attempt.sent_ns - started if attempt.sent_ns else -1,
+        first_byte_ns=attempt.first_byte_ns,
         ended_ns=attempt.ended_ns - started,
         status=attempt.status,
         failure=attempt.failure,

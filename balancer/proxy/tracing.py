@@ -20,10 +20,10 @@ MAX_BATCH: Final = 2_000  # requests
 class TracedAttempt:
     """One attempt. It began with a dial, if there was one, and was sent at `sent_ns`, 0 if it never was.
     `status` is that of its response, 0 for none; `failure` is a reason, "" for none. Times are in ns on the
-    monotonic clock, `ended_ns` is 0 while it runs."""
+    monotonic clock, `ended_ns` is 0 while it runs; `first_byte_ns` counts from `sent_ns`, -1 for none."""
 
-    __slots__ = ("ended_ns", "failure", "host", "reused", "sent_ns", "span_id", "started_ns", "status",
-                 "upstream")  # fmt: skip
+    __slots__ = ("ended_ns", "failure", "first_byte_ns", "host", "reused", "sent_ns", "span_id",
+                 "started_ns", "status", "upstream")  # fmt: skip
 
     def __init__(self, span_id: bytes, upstream: Upstream, started_ns: int) -> None:
         self.span_id = span_id
@@ -32,6 +32,7 @@ class TracedAttempt:
         self.reused = False
         self.started_ns = started_ns
         self.sent_ns = 0
+        self.first_byte_ns = -1
         self.ended_ns = 0
         self.status = 0
         self.failure = ""
@@ -68,13 +69,15 @@ class ExchangeTrace:
         parent = self.parent
         return TraceContext(parent.trace_id, attempt.span_id, parent.flags, parent.state).lines() + HEAD_END
 
-    def end(self, status: int, failure: str, now_ns: int) -> None:
+    def end(self, status: int, failure: str, first_byte_ns: int, now_ns: int) -> None:
         """The attempt that was sent last has ended, with a response of this status or without one (0). If it
-        had ended before, the dials that are under way are given up. `failure` is a reason, "" for none."""
+        had ended before, the dials that are under way are given up. `failure` is a reason, "" for none;
+        `first_byte_ns` as in `TracedAttempt`."""
         if self.attempts and not self.attempts[-1].ended_ns:
             last = self.attempts[-1]
             last.status = status
             last.failure = failure
+            last.first_byte_ns = first_byte_ns
             last.ended_ns = now_ns
         for upstream, _ in self._dials.copy():
             self.dial_failed(upstream, failure, now_ns)

@@ -81,6 +81,8 @@ def _server(record: TracedRequest, of_method: dict[str, Value], name: str) -> Sp
         attributes["user_agent.original"] = record.agent
     if record.pool:
         attributes["balancer.pool"] = record.pool
+    if record.queue_ns >= 0:
+        attributes["balancer.queue_seconds"] = record.queue_ns / 1e9
     if record.attempts:
         attributes["balancer.upstream"] = record.attempts[-1].upstream
     status, reason = record.status, record.reason
@@ -136,6 +138,8 @@ def _client(
         attributes["http.request.resend_count"] = number
     if attempt.sent_ns > attempt.began_ns:
         attributes["balancer.connect_seconds"] = (attempt.sent_ns - attempt.began_ns) / 1e9
+    if attempt.first_byte_ns >= 0:
+        attributes["balancer.first_byte_seconds"] = attempt.first_byte_ns / 1e9
     status, failure = attempt.status, attempt.failure
     if status:
         attributes["http.response.status_code"] = status

@@ -45,7 +45,11 @@ def test_the_table_names_every_attribute() -> None:
             target="/?a=b",
             host="a:1",
             reason="truncated",
-            attempts=(traced_attempt(1), traced_attempt(2, status=0, failure="upstream_closed")),
+            queue_ns=1,
+            attempts=(
+                traced_attempt(1, sent_ns=2_000),
+                traced_attempt(2, status=0, failure="upstream_closed"),
+            ),
         ),
         traced_request(attempts=(traced_attempt(host="unix:/run/a", upstream="unix:/run/a"),)),
     ]

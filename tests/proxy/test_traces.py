@@ -63,7 +63,9 @@ def test_a_sampled_request_is_recorded(harness: Harness) -> None:
     assert (record.duration_ns, record.response_bytes) == (250_000_000, 2)
     assert (attempt.upstream, attempt.host, attempt.port) == ("app1:8000", "10.0.0.1", 8000)
     assert (attempt.status, attempt.failure, attempt.reused) == (200, "", False)
-    assert attempt.ended_ns == record.duration_ns
+    assert (attempt.first_byte_ns, attempt.ended_ns) == (record.duration_ns, record.duration_ns)
+    assert record.queue_ns == -1
+    assert harness.records.records[-1]["trace_id"] == TRACE
     assert len({PARENT, record.span, attempt.span}) == 3
 
 
@@ -119,6 +121,7 @@ def test_each_attempt_has_a_span_of_its_own(make_harness: MakeHarness) -> None:
     assert [one.span for one in record.attempts] == [first[1], second[1]]
     assert [(one.status, one.failure) for one in record.attempts] == [(503, ""), (0, "upstream_closed")]
     assert [one.began_ns for one in record.attempts] == [0, 100_000_000]
+    assert [one.first_byte_ns for one in record.attempts] == [100_000_000, -1]
     assert (record.status, record.reason) == (503, "")
 
 
@@ -251,6 +254,19 @@ def test_a_websocket_is_a_span_until_it_ends(harness: Harness) -> None:
     (record,) = traced(harness)
     assert (record.status, record.duration_ns) == (101, 60_000_000_000)
     assert [one.status for one in record.attempts] == [101]
+
+
+def test_a_wait_for_a_slot_is_recorded(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, traces={}, queue={"size": 10, "timeout": 5.0})
+    harness.limit(1)
+    harness.ask()
+    harness.ask(request(parent(SAMPLED)))
+    harness.clock.advance(0.5)
+    harness.answer()
+    harness.answer()
+    records = traced(harness)
+    assert [one.queue_ns for one in records] == [-1, 500_000_000]
+    assert records[1].attempts[0].began_ns == 500_000_000
 
 
 # --- Tracing

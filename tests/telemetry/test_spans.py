@@ -76,6 +76,7 @@ def test_an_attempt_is_a_span_of_kind_client_below_it() -> None:
             "balancer.pool": "default",
             "balancer.upstream": "app1:8000",
             "balancer.reused": True,
+            "balancer.first_byte_seconds": 6e-6,
         },
         is_error=False,
         description="",
@@ -129,6 +130,11 @@ def test_attempts_after_the_first_are_counted() -> None:
     assert [one.attributes.get("http.request.resend_count") for one in clients] == [None, 1, 2]
     assert server.attributes["balancer.upstream"] == "app3:8000"
     assert len({one.span for one in clients}) == 3
+
+
+def test_a_wait_for_a_slot_is_shown() -> None:
+    server, _ = made(queue_ns=2_500_000)
+    assert server.attributes["balancer.queue_seconds"] == 0.0025
 
 
 def test_the_time_that_a_dial_took_is_shown() -> None:

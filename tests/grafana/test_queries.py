@@ -60,6 +60,7 @@ class Seen:
     busy: dict[str, Series] = field(default_factory=dict)
     one: dict[str, Series] = field(default_factory=dict)  # of a single instance
     errors: list[str] = field(default_factory=list)
+    values: dict[str, dict[str, str]] = field(default_factory=dict)  # of the variables, by dashboard
 
 
 def replaced(expression: str, values: Mapping[str, str]) -> str:
@@ -147,6 +148,7 @@ async def observed(directory: Path) -> Seen:
             await get(balancers[0].port, "/")
             await server.scrapes(4)
             seen.busy = await shown(server, seen.errors)
+            seen.values = {name: await chosen(server, one) for name, one in DASHBOARDS.items()}
             seen.one = await shown(server, seen.errors, f"127.0.0.1:{ports[0]}")
         writer.close()
         with suppress(ssl.SSLError, ConnectionError):
@@ -194,6 +196,12 @@ def test_data_comes_for_one_of_two_instances(seen: Seen, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, one in QUERIES.items() if not NEEDS_LOAD.search(one[2])])
 def test_what_is_well_is_zero_and_not_no_data_without_load(seen: Seen, name: str) -> None:
     assert seen.quiet[name] != {}
+
+
+def test_variables_have_the_values_that_a_page_needs_when_it_is_opened(seen: Seen) -> None:
+    assert seen.values["overview"]["window"] == str(30 * 86400)
+    sides = seen.values["sides"]
+    assert (sides["route"], sides["old"], sides["new"]) == (ROUTE, "stable", "canary")
 
 
 def test_two_instances_are_summed(seen: Seen) -> None:

@@ -142,6 +142,11 @@ def test_it_can_be_imported_as_it_is(name: str) -> None:
     assert FILES[name]["templating"]["list"][0]["name"] == "datasource"
 
 
+def test_all_of_them_fit_a_config_map() -> None:
+    """Of Kubernetes, for the sidecar: 1 MiB."""
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1 << 20
+
+
 @each
 def test_rates_are_over_the_rate_interval_or_a_time_that_a_promise_names(name: str) -> None:
     text = json.dumps(panels(name))

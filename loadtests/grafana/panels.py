@@ -47,6 +47,9 @@ def number(title: str, says: str, unit: str, *queries: Query, **more: Any) -> Pa
         "orientation": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "textMode": "auto",
+        "percentChangeColorMode": "standard",
+        "showPercentChange": False,
+        "wideLayout": True,
     }
     size = {"width": 4, "height": 4, "colour": "thresholds"}
     return Panel(title, says, queries, unit, kind="stat", options=options, **{**size, **more})
@@ -60,7 +63,11 @@ def bars(title: str, says: str, unit: str, *queries: Query, **more: Any) -> Pane
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "showUnfilled": True,
         "valueMode": "color",
+        "legend": {**_LEGEND, "calcs": [], "displayMode": "list", "showLegend": False},
+        "namePlacement": "auto",
+        "sizing": "auto",
         "minVizHeight": 16,
+        "maxVizHeight": 300,
         "minVizWidth": 8,
     }
     return Panel(
@@ -137,7 +144,7 @@ def heatmap(title: str, says: str, unit: str, query: Query, **more: Any) -> Pane
         "legend": {"show": True},
         "rowsFrame": {"layout": "auto"},
         "showValue": "never",
-        "tooltip": {"mode": "single", "show": True, "yHistogram": True},  # Grafana 10 reads `show`
+        "tooltip": {"mode": "single", "yHistogram": True},
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
     }
     return Panel(title, says, [query], unit, kind="heatmap", options=options, points=120, **more)

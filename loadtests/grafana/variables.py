@@ -9,6 +9,8 @@ from loadtests.grafana.queries import INSTANCE
 _POOL = 'pool=~"$pool"'
 _NO_WINDOW = 30 * 86400  # seconds: a query needs some window where none is promised
 
+_UNSET: Json = {"selected": False, "text": "", "value": ""}  # Grafana takes the first
+
 DATASOURCE: Json = {
     "type": "datasource",
     "name": "datasource",
@@ -20,7 +22,7 @@ DATASOURCE: Json = {
     "refresh": 1,
     "multi": False,
     "includeAll": False,
-    "current": {},
+    "current": _UNSET,
     "options": [],
 }
 
@@ -44,7 +46,7 @@ def one(name: str, label: str, says: str, query: str, regex: str = "", descendin
         "sort": 2 if descending else 1,
         "multi": False,
         "includeAll": False,
-        "current": {},
+        "current": _UNSET,
     }
 
 

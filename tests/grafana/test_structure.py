@@ -21,8 +21,15 @@ CONFIG = ROOT / "config/grafana"
 SCHEMA = json.loads((Path(__file__).parent / "dashboard.schema.json").read_text(encoding="utf-8"))
 FILES: dict[str, Any] = {path.stem: json.loads(path.read_text("utf-8")) for path in FOLDER.glob("*.json")}
 UIDS = ["balancer-itself", "balancer-overview", "balancer-pool", "balancer-sides"]
-# Of newer schemas than those of the types.
-NEWER = {"/panels/options/tooltip/mode"}
+# Options of newer schemas than those of the types, which leave them out.
+NEWER = {
+    f"/panels/options/{name}"
+    for name in (
+        *("legend", "maxVizHeight", "namePlacement", "sizing"),
+        *("percentChangeColorMode", "showPercentChange", "wideLayout"),
+        "tooltip/mode",
+    )
+}
 # Variables of Grafana's own.
 BUILT_IN = {"__rate_interval"}
 

@@ -68,6 +68,7 @@ async def scraped(directory: Path) -> Known:
         text = (await get(balancer.admin_port, "/metrics")).body.decode()
     series: dict[str, list[dict[str, str]]] = defaultdict(list)
     series["up"].append({})
+    series["ALERTS"] = [{"alertname": one.name, "alertstate": "firing"} for one in alerts()]
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             series[sample.name].append(sample.labels)

@@ -17,7 +17,14 @@ from tests.guides.page import Guide, Place
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 GUIDE = Guide("guides/first-incident.md")
-SECTIONS = ["Make one", "Which one, and why?", "Since when?", "Is it the balancer?", "What to do"]
+SECTIONS = [
+    "Make one",
+    "Which one, and why?",
+    "Since when?",
+    "Is it the balancer?",
+    "One request",
+    "What to do",
+]
 
 
 @asynccontextmanager

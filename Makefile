@@ -30,7 +30,7 @@ NEVER_COMPILED := acme admin certificates config console demo discovery docs exa
 RUN_COMPILED := EXPECT_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
 .PHONY: help setup demo load docs test unit integration slow e2e lint types compiled test-compiled
-.PHONY: bench bench-quick instructions faults hostile overload isolation live clean
+.PHONY: bench bench-quick instructions faults hostile overload isolation live screenshots clean
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -131,6 +131,9 @@ isolation: $(STAMP)  ## what a pool that hangs costs the clients of another one,
 
 live: $(STAMP)  ## what clients notice of changes of a running balancer, 15 min (VS=nginx,haproxy CASE= ARGS=--help)
 	$(BIN)/python -m loadtests.live $(if $(VS),--vs $(VS)) $(if $(CASE),--case $(CASE)) $(ARGS)
+
+screenshots: $(STAMP)  ## take the pictures of docs/dashboard.md, 3 min (needs Chromium; ARGS=--help)
+	$(BIN)/python -m loadtests.screenshots $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

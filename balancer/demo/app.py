@@ -132,7 +132,7 @@ class Demo:
         for line in (
             f"balancer   http://127.0.0.1:{listen}/",
             *(f"{'' if number else 'replicas':<11}{pid}" for number, pid in enumerate(pids)),
-            f"admin      http://127.0.0.1:{admin}/   with /metrics, /api/pools, /api/events",
+            f"dashboard  http://127.0.0.1:{admin}/   also /metrics, /api/pools, /api/events",
             f"try        curl -i http://127.0.0.1:{listen}/",
             f"           curl -X POST http://{first}/ill    (answers 500; then /well)",
             f"           {_command()} events --follow --admin http://127.0.0.1:{admin}",

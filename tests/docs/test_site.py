@@ -76,7 +76,7 @@ def test_links_lead_to_a_file_and_a_heading(file: Path) -> None:
 def test_pages_of_the_site_link_to_what_the_site_has(page: Path) -> None:
     """Other files of the repository would be broken links there."""
     inside = {*(ROOT / path for path in PAGES), *(ROOT / name for name in FROM_TOP)}
-    inside |= set((ROOT / "docs").rglob("*.svg"))
+    inside |= {*(ROOT / "docs").rglob("*.svg"), *(ROOT / "docs").rglob("*.png")}
     targets = [
         (ROOT / page.parent / link.partition("#")[0]).resolve() for link in _links(page) if link[0] != "#"
     ]

@@ -166,3 +166,41 @@ async def test_pools_are_sorted_by_how_ill_they_are(blank: Page, pool: dict[str,
     found = await called(blank, "pools", "condition", pool)
     assert found[0] == rank
     assert (found[1] == "ok") is (rank == 5), "a pool with one upstream out is never green"
+
+
+READY = {"state": "ready", "cpu": 0.12, "lag": 0.3}
+ILL = {"state": "ejected", "why": "500 on /", "whose": "app"}
+
+
+@pytest.mark.parametrize(
+    ("finding", "pool", "workers", "why", "whose"),
+    [
+        (
+            {"pool": "web", "upstream": "app1"},
+            {"upstreams": {"app1": ILL}},
+            [READY],
+            "500 on /",
+            "No. It is the app that runs there.",
+        ),
+        ({"pool": "web"}, {"upstreams": {"app1": ILL}}, [READY], "app1: 500 on /", "No. It is the app"),
+        (
+            {"pool": "web"},
+            {"upstreams": {}, "overload": {}},
+            [READY],
+            "More requests come",
+            "No. The upstreams",
+        ),
+        ({"pool": "web"}, {"upstreams": {}}, [READY], "", "No sign of that: its busiest worker uses 12 %"),
+        ({}, {"upstreams": {}}, [READY, {**READY, "cpu": 0.97}], "", "Perhaps: its busiest worker uses 97 %"),
+        ({}, {"upstreams": {}}, [READY, {**READY, "lag": 400}], "", "Perhaps: its busiest worker uses 12 %"),
+        ({}, {"upstreams": {}}, [{**READY, "state": "starting"}], "", "Perhaps: its worker 0 is starting."),
+    ],
+    ids=["upstream", "upstreams", "overload", "no sign", "busy", "late", "away"],
+)
+async def test_it_says_whether_it_is_the_balancer(
+    blank: Page, finding: Any, pool: Any, workers: list[Any], why: str, whose: str
+) -> None:
+    overview = {"pools": {"web": pool}, "workers": {str(slot): one for slot, one in enumerate(workers)}}
+    found = await called(blank, "findings", "explained", finding, overview)
+    assert found["why"].startswith(why)
+    assert found["whose"].startswith(whose)

@@ -2,20 +2,37 @@
 
 import { el, Keyed, mark, say, show } from "./dom.js";
 import { figures } from "./table.js";
-import { isItTheBalancer, since } from "./words.js";
+import { BUSY, duration, isItTheBalancer, LATE, share, since } from "./words.js";
 
 const WORDS = { bad: "Bad", watch: "Watch", ok: "Well" };
 const FIRST = 6; // further ones that are shown at once
+const NAMED = 3; // upstreams that a cause names
 
-// The upstream that a finding is about, if it is about one.
-const about = (finding, overview) => overview.pools?.[finding.pool]?.upstreams?.[finding.upstream];
-
-// Why, and whose it is, of a finding.
+// Why something is so, and whether it is the balancer, as far as what is shown of the pool or the upstream tells.
 export function explained(finding, overview) {
-  const upstream = about(finding, overview);
-  const why = finding.why || upstream?.why || "";
-  const whose = finding.whose || upstream?.whose || "";
-  return { why, whose };
+  const pool = overview.pools[finding.pool];
+  const upstream = pool?.upstreams[finding.upstream];
+  if (upstream) return { why: upstream.why, whose: upstream.whose ? isItTheBalancer(upstream.whose) : own(overview) };
+  if (pool?.overload) {
+    return { why: "More requests come than its upstreams can serve.", whose: "No. The upstreams are at their limit." };
+  }
+  const out = Object.entries(pool?.upstreams ?? {}).filter(([, one]) => one.state === "ejected");
+  const causes = new Set(out.map(([, one]) => one.whose));
+  const why = out.slice(0, NAMED).map(([id, one]) => `${id}: ${one.why || "ejected"}`);
+  if (out.length > NAMED) why.push(`and ${out.length - NAMED} more`);
+  const [cause] = causes;
+  return { why: why.join("; "), whose: causes.size === 1 && cause ? isItTheBalancer(cause) : own(overview) };
+}
+
+// What the workers themselves say: they are the balancer.
+export function own({ workers }) {
+  const all = Object.entries(workers ?? {});
+  const away = all.find(([, one]) => one.state !== "ready");
+  if (away) return `Perhaps: its worker ${away[0]} is ${away[1].state}.`;
+  const busiest = Math.max(0, ...all.map(([, one]) => one.cpu ?? 0));
+  const latest = Math.max(0, ...all.map(([, one]) => one.lag ?? 0));
+  const figures = `its busiest worker uses ${share(busiest)} of a core, and the latest is ${duration(latest)} late.`;
+  return busiest > BUSY || latest > LATE ? `Perhaps: ${figures}` : `No sign of that: ${figures}`;
 }
 
 const keyOf = ({ level, pool, upstream, route }, index) =>
@@ -71,7 +88,7 @@ export function findings(section, announce) {
       since: first.since ? since(first.since, overview.now) : "Not known.",
       why: why || "Not known.",
       todo: first.todo || "Nothing.",
-      whose: isItTheBalancer(whose),
+      whose,
     });
     show(answers.node, first.level !== "ok");
     const seen = wants ? rest : rest.slice(0, FIRST);

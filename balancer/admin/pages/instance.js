@@ -20,8 +20,6 @@ const CERTIFICATES = [
   ["issuer", "Issuer"],
   ["state", "State"],
 ];
-const BUSY = 0.9; // share of a core
-const LATE = 100; // ms
 const SOON = 21 * 86_400; // seconds
 
 function worker(slot) {
@@ -36,10 +34,10 @@ function worker(slot) {
       say(cells.state, view.state);
       say(text, view.cpu == null ? words.NONE : `${words.share(view.cpu)} of a core`);
       bar.update(view.cpu);
-      set(cells.cpu, "data-kind", view.cpu > BUSY ? "bad" : null);
+      set(cells.cpu, "data-kind", view.cpu > words.BUSY ? "bad" : null);
       say(cells.memory, words.memory(view.memory));
       say(cells.lag, words.duration(view.lag));
-      set(cells.lag, "data-kind", view.lag > LATE ? "bad" : null);
+      set(cells.lag, "data-kind", view.lag > words.LATE ? "bad" : null);
       say(cells.fds, words.count(view.fds));
       say(cells.restarts, words.count(view.restarts));
     },

@@ -37,7 +37,7 @@ function article(name, context) {
   const charts = [
     chart("Requests", [["rps", "requests"]], words.rate),
     chart("Errors", [["errors", "share"]], words.share, 0.01),
-    chart("Durations", [["p95", "p95"], ["p50", "p50"], ["p99", "p99"]], words.duration),
+    chart("Time to the first byte", [["p95", "p95"], ["p50", "p50"], ["p99", "p99"]], words.duration),
   ];
   const details = el(
     "details",

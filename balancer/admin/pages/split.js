@@ -1,4 +1,5 @@
-// The sides of a split route beside each other.
+// The sides of a split route beside each other. The style sheet turns the table on wide screens, so that a side is a
+// line; roles are said again, as browsers then no longer take it for a table.
 
 import { el, say, set, show } from "./dom.js";
 import * as words from "./words.js";
@@ -29,14 +30,15 @@ export function watched(gate, last) {
 }
 
 export function sides(route, { act }) {
-  const head = el("tr", {}, el("th", { scope: "col" }, "Side"));
-  const lines = ROWS.map(([label]) => el("tr", {}, el("th", { scope: "row" }, label)));
+  const column = (label) => el("th", { role: "columnheader", scope: "col" }, label);
+  const head = el("tr", { role: "row" }, column("Side"));
+  const lines = ROWS.map(([label]) => el("tr", { role: "row" }, el("th", { role: "rowheader", scope: "row" }, label)));
   const table = el(
     "table",
-    { class: "sides" },
+    { class: "sides", role: "table" },
     el("caption", { class: "unseen" }, `The sides of route ${route}`),
-    el("thead", {}, head),
-    el("tbody", {}, ...lines),
+    el("thead", { role: "rowgroup" }, head),
+    el("tbody", { role: "rowgroup" }, ...lines),
   );
   const gate = el("p", { class: "alert calm", hidden: true });
   const button = el("button", { type: "button", click: () => act({ kind: "split", route }) }, `Split ${route} otherwise`);
@@ -50,9 +52,10 @@ export function sides(route, { act }) {
       const names = Object.keys(view.sides);
       if (drawn !== names.join("\n")) {
         drawn = names.join("\n");
-        head.replaceChildren(head.firstChild, ...names.map((name) => el("th", { scope: "col" }, name || "itself")));
+        table.style.setProperty("--lines", names.length + 1);
+        head.replaceChildren(head.firstChild, ...names.map((name) => column(name || "itself")));
         for (const each of lines) {
-          each.replaceChildren(each.firstChild, ...names.map(() => el("td")));
+          each.replaceChildren(each.firstChild, ...names.map(() => el("td", { role: "cell" })));
         }
       }
       ROWS.forEach(([, text], index) => {

@@ -2,6 +2,8 @@
 
 export const NONE = "–";
 const FEW = 50; // requests; fewer say how many they were
+export const BUSY = 0.9; // share of a core; a worker that uses more is busy
+export const LATE = 100; // ms; a worker that is later than that is late
 
 // Kept, as making one takes longer than all that a page does with it.
 const FORMATS = [0, 1, 2].map(

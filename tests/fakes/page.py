@@ -18,6 +18,7 @@ from tests.fakes.browser import OPTIONS
 
 PATIENCE = 30.0  # seconds after which a test has failed
 _LISTENS = re.compile(rb"DevTools listening on (ws://\S+)")
+_STEADY = 5  # frames
 _MOST = 64 << 20  # bytes of a message: screenshots are long
 # Runs in the page: resolves once the expression, which is looked at in each frame, is true, or after a while.
 _UNTIL = """
@@ -169,9 +170,10 @@ class Page:
         return " ".join(str(await self.evaluate(query)).split())
 
     async def click(self, selector: str) -> None:
-        """A click of the mouse on the middle of an element, which must be there to be clicked."""
-        place = await self.evaluate(_MIDDLE.format(selector=json.dumps(selector)))
-        assert place, f"there is no {selector}"
+        """A click of the mouse on the middle of an element, once it stays where it is."""
+        look = _MIDDLE.format(selector=json.dumps(selector), ms=PATIENCE * 1000, steady=_STEADY)
+        place = await self.evaluate(look)
+        assert place, f"there is no {selector}, or it cannot be clicked"
         for kind in ("mousePressed", "mouseReleased"):
             await self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
@@ -201,14 +203,29 @@ _FIND = """
 [...document.querySelectorAll({selector})].some(
   (one) => one.checkVisibility() && one.textContent.includes({text}))
 """
+# The middle of an element, once it has stayed where it is for some frames, and nothing is above it.
 _MIDDLE = """
-(() => {{
-  const found = document.querySelector({selector});
-  if (!found) return null;
-  found.scrollIntoView({{ block: "center", behavior: "instant" }});
-  const box = found.getBoundingClientRect();
-  return {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }};
-}})()
+new Promise((resolve) => {{
+  const ends = performance.now() + {ms};
+  let last = "", steady = 0;
+  const look = () => {{
+    const found = document.querySelector({selector});
+    const box = found?.getBoundingClientRect();
+    const place = box && {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }};
+    const hit = place && document.elementFromPoint(place.x, place.y);
+    if (!hit || !(found === hit || found.contains(hit))) {{
+      found?.scrollIntoView({{ block: "center", behavior: "instant" }});
+      steady = 0;
+    }} else {{
+      steady = last === JSON.stringify(place) ? steady + 1 : 0;
+    }}
+    last = JSON.stringify(place);
+    if (steady >= {steady}) resolve(place);
+    else if (performance.now() > ends) resolve(null);
+    else requestAnimationFrame(look);
+  }};
+  look();
+}})
 """
 
 

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -21,9 +22,12 @@ class Authority:
         self.file = str(directory / f"{name}.pem")
         self._authority.cert_pem.write_to_path(self.file)
 
-    def site(self, *names: str, key: trustme.KeyType = trustme.KeyType.ECDSA) -> tuple[str, str]:
-        """The files of a certificate for these names, and of its key."""
-        issued = self._authority.issue_cert(*names, common_name=names[0], key_type=key)
+    def site(
+        self, *names: str, key: trustme.KeyType = trustme.KeyType.ECDSA, minutes: float | None = None
+    ) -> tuple[str, str]:
+        """The files of a certificate for these names, and of its key; it lasts so many minutes, or years."""
+        end = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
+        issued = self._authority.issue_cert(*names, common_name=names[0], key_type=key, not_after=end)
         stem = self._directory / f"{self._name}-{names[0].replace('*', 'any')}-{key.name}"
         certificate, private = f"{stem}.pem", f"{stem}.key"
         Path(certificate).write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))

@@ -84,14 +84,39 @@ def _text(metric: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{value}"' for name, value in metric.items()) + "}"
 
 
+async def ready(session: aiohttp.ClientSession) -> None:
+    """Wait until a program of Prometheus' kind says that it is ready."""
+
+    async def _is_ready() -> bool:
+        with suppress(aiohttp.ClientConnectorError):
+            async with session.get("/-/ready") as response:
+                return response.status == 200
+        return False
+
+    await until(_is_ready)
+
+
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """End it."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    await process.communicate()
+
+
 @asynccontextmanager
-async def prometheus(directory: Path, admin_ports: Iterable[int]) -> AsyncIterator[Prometheus]:
-    """One that scrapes these admin listeners; ended when the test ends. Skips where it is not installed."""
+async def prometheus(
+    directory: Path, admin_ports: Iterable[int] | Mapping[str, Iterable[int]], **config: Any
+) -> AsyncIterator[Prometheus]:
+    """One that scrapes these admin listeners, by job if there are several, until the test ends. `config` is
+    more of its configuration. Skips where it is not installed."""
     command = tool("prometheus", "prometheus")
     file = directory / "prometheus.json"
-    targets = [f"127.0.0.1:{port}" for port in admin_ports]
-    scrape = {"job_name": "balancer", "static_configs": [{"targets": targets}]}
-    file.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}))
+    jobs = admin_ports if isinstance(admin_ports, Mapping) else {"balancer": admin_ports}
+    scrapes = [
+        {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
+        for job, ports in jobs.items()
+    ]
+    file.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": scrapes, **config}))
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         command,
@@ -104,15 +129,7 @@ async def prometheus(directory: Path, admin_ports: Iterable[int]) -> AsyncIterat
     )
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-
-            async def _is_ready() -> bool:
-                with suppress(aiohttp.ClientConnectorError):
-                    async with session.get("/-/ready") as response:
-                        return response.status == 200
-                return False
-
-            await until(_is_ready)
+            await ready(session)
             yield Prometheus(session)
     finally:
-        process.terminate()
-        await process.communicate()
+        await ended(process)

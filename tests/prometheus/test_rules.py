@@ -40,6 +40,7 @@ def keep_quiet() -> set[str]:
     return {case["alertname"] for case in cases if not case["exp_alerts"]}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("file", CASES, ids=lambda path: path.stem)
 async def test_cases(file: Path) -> None:
     done = await run(tool("prometheus", "promtool"), "test", "rules", str(file))

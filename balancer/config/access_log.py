@@ -1,12 +1,12 @@
 """The settings `ACCESS_LOG__` (L1): what is logged of each request."""
 
 from difflib import get_close_matches
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from balancer.config.group import Group
-from balancer.config.types import CommaList, Number
+from balancer.config.types import CommaList, Number, lower
 
 # The fields of an access-log record. Telemetry, a layer above, writes them: a test compares both lists.
 ACCESS_LOG_FIELDS = (
@@ -54,12 +54,21 @@ LogFields = Annotated[
 
 
 class AccessLogSettings(Group):
-    """One JSON line per request on stdout."""
+    """One line per request on stdout."""
 
-    enabled: bool = Field(default=True, description="Write one JSON line per request to stdout.")
+    enabled: bool = Field(default=True, description="Write one line per request to stdout.")
+    format: Annotated[Literal["json", "logfmt", "combined"], BeforeValidator(lower)] = Field(
+        default="json",
+        description="`json`, `logfmt`, or `combined`, the format of Apache and nginx with its nine fields.",
+    )
     fields: LogFields = Field(
         default=ACCESS_LOG_FIELDS, description="Fields of a line, in this order: a list, or `all`."
     )
     sample: Number = Field(
-        default=1.0, ge=0, le=1, allow_inf_nan=False, description="Share of requests logged, from 0 to 1."
+        default=1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of requests logged, from 0 to 1. Those that got 5xx, that broke off, or that were "
+        "sent again are always logged.",
     )

@@ -20,15 +20,11 @@ from balancer.config.explain import ExplainSettings
 from balancer.config.group import Group
 from balancer.config.metrics import MetricsSettings
 from balancer.config.traces import TracesSettings
-from balancer.config.types import CommaList, Count, Duration, SecretToken, Switch
+from balancer.config.types import CommaList, Count, Duration, SecretToken, Switch, lower
 
 
 def _parse_workers(value: object) -> object:
     return usable_cpus() if isinstance(value, str) and value.strip().lower() == "auto" else value
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
 
 
 HostName = Annotated[str, AfterValidator(parse_host_name)]
@@ -92,7 +88,7 @@ class InstanceSettings(Group):
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
     explain: ExplainSettings = ExplainSettings()
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = Field(
         default="info", description="Log level on stderr: `debug`, `info`, `warning` or `error`."
     )
 

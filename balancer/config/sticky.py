@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Se
 
 from balancer.config.durations import format_duration, parse_duration
 from balancer.config.group import Group, MisfitError
-from balancer.config.types import MASK, check_token
+from balancer.config.types import MASK, check_token, lower
 
 _SESSION = "session"
 _MOST_SECONDS = 400 * 24 * 3600  # browsers shorten longer ages to this (RFC 6265bis section 5.5)
@@ -41,10 +41,6 @@ def _check_secret(secret: SecretStr) -> SecretStr:
     if secret.get_secret_value() == MASK:
         raise ValueError("is the mask that replaces a secret in output; write the secret itself")
     return secret
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
 
 
 MaxAge = Annotated[
@@ -86,7 +82,7 @@ class StickySettings(Group):
     )
     secure: bool = Field(default=False, description="`Secure`: browsers send the cookie over TLS only.")
     http_only: bool = Field(default=True, description="`HttpOnly`: scripts in the page cannot read it.")
-    same_site: Annotated[Literal["lax", "strict", "none"], BeforeValidator(_lower)] = Field(
+    same_site: Annotated[Literal["lax", "strict", "none"], BeforeValidator(lower)] = Field(
         default="lax", description="`SameSite`: `lax`, `strict` or `none`, which needs SECURE."
     )
     path: Annotated[str, AfterValidator(_check_path)] = Field(

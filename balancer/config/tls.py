@@ -10,7 +10,7 @@ from balancer.config.acme import AcmeSettings
 from balancer.config.address import Address, parse_listen
 from balancer.config.group import Group, MisfitError
 from balancer.config.pair_files import PairFiles, parse_pair
-from balancer.config.types import MASK, Count, split_list
+from balancer.config.types import MASK, Count, lower, split_list
 
 _MAX_AGE = re.compile(r"max-age=(0|[1-9][0-9]{0,9})")
 _HSTS_EXAMPLE = "max-age=31536000 (a year, in seconds), with ; includeSubDomains if all subdomains have HTTPS"
@@ -41,10 +41,6 @@ def _parse_version(value: object) -> object:
     if text in _OLD:
         raise ValueError("is too old to be safe (RFC 8996), and not offered; write 1.2 or 1.3")
     return text
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _check_hsts(value: str) -> str:
@@ -117,7 +113,7 @@ class TlsSettings(Group):
         description="File with the authorities (PEM) whose client certificates are accepted. If unset, "
         "clients are not asked for one.",
     )
-    client_certificates: Annotated[Literal["required", "optional"], BeforeValidator(_lower)] = Field(
+    client_certificates: Annotated[Literal["required", "optional"], BeforeValidator(lower)] = Field(
         default="required",
         description="With TLS__CLIENT_CA: `required` = a client without a certificate cannot connect; "
         "`optional` = the app decides.",

@@ -283,3 +283,8 @@ Methods = Annotated[tuple[str, ...], BeforeValidator(parse_methods)]
 Statuses = Annotated[tuple[int, ...], BeforeValidator(parse_status_list)]
 # Shown as `on` and `off`, as in YAML; pydantic reads them, and true and false.
 Switch = Annotated[bool, PlainSerializer(lambda on: "on" if on else "off", when_used="json")]
+
+
+def lower(value: object) -> object:
+    """For words that may be written in any case."""
+    return value.strip().lower() if isinstance(value, str) else value

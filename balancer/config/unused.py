@@ -121,8 +121,9 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(
         ("access_log.fields",),
         _when(
-            lambda s: s.access_log.enabled and s.access_log.sample == 0,
-            "while ACCESS_LOG__SAMPLE is 0: nothing is logged; raise it, or remove this",
+            lambda s: s.access_log.enabled and s.access_log.format == "combined",
+            "while ACCESS_LOG__FORMAT is combined, which has its own fields; choose another one, or "
+            "remove this",
         ),
     ),
     _Rule(

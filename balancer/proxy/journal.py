@@ -56,10 +56,11 @@ class Journal:
 
     def exchange_ended(self, exchange: ExchangeState, duration: int) -> None:
         """`duration` in ns."""
-        entry = self.access_log.begin()
+        log = self.access_log
+        entry = log.begin(log.is_sample and _had_trouble(exchange))
         if entry is not None:
             describe(entry, exchange, duration, self._clock.wall())
-            self.access_log.add(entry)
+            log.add(entry)
 
     def traced(self, exchange: ExchangeState, trace: ExchangeTrace, duration: int) -> None:
         """An exchange of which spans are recorded has ended; `duration` in ns."""
@@ -101,7 +102,8 @@ class Journal:
         self._count(failure)
         wall = self._clock.wall()
         self._failures.append(refusal_failure(peer, failure, detail, wall))
-        if self.access_log.enabled and (entry := self.access_log.begin()) is not None:
+        entry = self.access_log.begin(failure.status >= 500) if self.access_log.enabled else None
+        if entry is not None:
             describe_refusal(entry, peer, failure, wall)
             self.access_log.add(entry)
 
@@ -113,3 +115,13 @@ class Journal:
 
     def _count(self, failure: Failure) -> None:
         self._worker_cells[_LOCAL_COLUMN[failure.reason]] += 1
+
+
+def _had_trouble(exchange: ExchangeState) -> bool:
+    """Whether it got 5xx, broke off, or was sent again."""
+    failure = exchange.failure
+    return (
+        exchange.status >= 500
+        or exchange.connecting.attempts > 1
+        or (failure is not None and failure.status >= 500)
+    )

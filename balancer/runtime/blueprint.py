@@ -81,6 +81,7 @@ def instance_spec(
                 enabled=settings.access_log.enabled,
                 sample=settings.access_log.sample,
                 fields=settings.access_log.fields,
+                format=settings.access_log.format,
             ),
             via=via,
             drain=settings.timeouts.drain,

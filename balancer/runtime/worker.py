@@ -131,7 +131,7 @@ class Worker:
         keep_some()
         segment = Segment.attach(self._segment_fd)
         logged = spec.access_log
-        access_log = AccessLog(logged.enabled, logged.sample, Random(), logged.fields)
+        access_log = AccessLog(logged.enabled, logged.sample, Random(), logged.fields, logged.format)
         proxy = build_data_plane(
             start,
             loop=loop,

@@ -252,11 +252,13 @@ class PoolSpec(Part, frozen=True, kw_only=True):
 
 
 class AccessLogSpec(Part, frozen=True, kw_only=True):
-    """`sample` is the share of requests logged, 0.0 to 1.0; `fields` are those of a line, in their order."""
+    """`sample` is the share logged of requests without trouble, 0.0 to 1.0; `fields` are those of a line, in
+    their order, unless the `format` has its own (`telemetry.access_log.FORMATS`)."""
 
     enabled: bool
     sample: float
     fields: tuple[str, ...]
+    format: str = "json"
 
 
 class TracesSpec(Part, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ OTHERS = {
         "cookie": "pin", "secret": "s3cret", "max_age": "12h", "secure": "true", "http_only": "false",
         "same_site": "strict", "path": "/shop", "domain": "a.example",
     },
-    "access_log": {"fields": "time", "sample": "0.5"},
+    "access_log": {"fields": "time", "format": "logfmt", "sample": "0.5"},
 }  # fmt: skip
 
 
@@ -120,10 +120,10 @@ TOLD: dict[str, tuple[dict[str, str], str, str]] = {
         "while HEALTH_CHECK__ENABLED and OUTLIER__ENABLED are false: nothing is ejected; set one of them to "
         "true, or remove this",
     ),
-    "fields of a log that samples nothing": (
-        {"ACCESS_LOG__SAMPLE": "0", "ACCESS_LOG__FIELDS": "time"},
+    "fields of a format that has its own": (
+        {"ACCESS_LOG__FORMAT": "combined", "ACCESS_LOG__FIELDS": "time"},
         "ACCESS_LOG__FIELDS",
-        "while ACCESS_LOG__SAMPLE is 0: nothing is logged; raise it, or remove this",
+        "while ACCESS_LOG__FORMAT is combined, which has its own fields; choose another one, or remove this",
     ),
     "a first byte after the end": (
         {"TIMEOUTS__TOTAL": "10s", "TIMEOUTS__FIRST_BYTE": "20s"}, "TIMEOUTS__FIRST_BYTE", TOTAL,

@@ -180,7 +180,7 @@ MISTAKES = [
     ("BACKENDS", "a:1", "no such setting; did you mean BALANCER_UPSTREAMS?"),
     ("ADMIN_PORT", "9901", "no such setting; did you mean BALANCER_ADMIN_LISTEN?"),
     ("THREADS", "4", "no such setting; did you mean BALANCER_WORKERS?"),
-    ("ACCESS_LOG__FORMAT", "json", "no such setting; did you mean BALANCER_ACCESS_LOG__FIELDS?"),
+    ("LOG_FORMAT", "json", "no such setting; did you mean BALANCER_ACCESS_LOG__FORMAT?"),
 ]
 
 

@@ -100,6 +100,7 @@ async def test_the_access_log_has_the_scheme(sent: bytes, scheme: str) -> None:
         for _ in range(2):
             await client.response(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % sent)
         assert [record["scheme"] for record in proxy.records.records] == [scheme] * 2
+        assert {record["tls"] for record in proxy.records.records} == {"TLSv1.3"}
 
 
 @on_uvloop

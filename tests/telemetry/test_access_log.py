@@ -13,7 +13,7 @@ PEER = Forwarding([]).peer("192.0.2.7")
 
 def log_one(log: AccessLog, status: int = 200) -> None:
     """As the journal does."""
-    if (entry := log.begin()) is not None:
+    if (entry := log.begin(status >= 500)) is not None:
         entry.peer, entry.status = PEER, status
         log.add(entry)
 
@@ -50,3 +50,28 @@ def test_a_sample_keeps_its_share(sample: float, least: int, most: int) -> None:
         log_one(log)
     assert least <= len(log.take()) <= most
     assert log.dropped == 0
+
+
+@pytest.mark.parametrize("sample", [0.0, 0.01])
+def test_whatever_the_sample_trouble_is_logged(sample: float) -> None:
+    log = AccessLog(True, sample, Random(1))
+    for _ in range(100):
+        log_one(log, 502)
+    assert len(log.take()) == 100
+
+
+def test_but_not_beyond_the_cap() -> None:
+    log = AccessLog(True, 0.0, Random(1))
+    for _ in range(MAX_BATCH + 3):
+        log_one(log, 503)
+    assert (len(log.take()), log.dropped) == (MAX_BATCH, 3)
+
+
+@pytest.mark.parametrize(
+    ("format", "begins"), [("json", '{"time":'), ("logfmt", "time="), ("combined", "192.0.2.7 - - [")]
+)
+def test_formats(format: str, begins: str) -> None:
+    log = AccessLog(True, 1.0, Random(1), format=format)
+    log_one(log)
+    (line,) = log.take()
+    assert line.startswith(begins)

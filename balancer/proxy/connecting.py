@@ -99,7 +99,7 @@ class Connecting(DialOwner):
         self.refused_attempts: tuple[RefusedAttempt, ...] = ()
         self.attempts = 0
         self.waiting = False
-        self.waits: Waits | None = None  # of those who have waited
+        self.waits: Waits | None = None  # of an exchange that has waited
 
     def start(self, side: Side, now: int) -> None:
         """Make the first attempt of a new exchange."""
@@ -108,7 +108,7 @@ class Connecting(DialOwner):
         pool.retry_budget.requests += 1
         self.tried = ()
         self.attempts = 0
-        if self.failed_attempts or self.refused_attempts or self._why is not None:
+        if self.waits is not None or self.failed_attempts or self.refused_attempts or self._why is not None:
             self.reset()
         seeker = self._seeker
         head = seeker.head
@@ -144,6 +144,7 @@ class Connecting(DialOwner):
         self.failed_attempts = ()
         self.refused_attempts = ()
         self.attempts = 0
+        self.waits = None
 
     def may_go_on(self) -> bool:
         """Whether another attempt is allowed.
@@ -301,7 +302,7 @@ class Connecting(DialOwner):
             return UPSTREAMS_FULL
         refused = queue.join(self)
         if refused is None:
-            self._waits().queue(self._seeker.started_ns, self._context.monotonic_ns())
+            self._waits().queue(self._context.monotonic_ns())
             self.waiting = True
             account = self._seeker.account
             if account is not None:
@@ -364,7 +365,7 @@ class Connecting(DialOwner):
         now = context.monotonic_ns()
         if self._seeker.trace is not None:
             self._seeker.trace.dial(upstream, now)
-        self._waits().connect(self._seeker.started_ns, now)
+        self._waits().connect(now)
         if self._seeker.account is not None:
             self._seeker.account.dials(upstream, now)
         self.dialling = dialling = Dialling(self, context.connector)

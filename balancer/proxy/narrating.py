@@ -232,7 +232,7 @@ class _Telling:
         if self._account.is_whole or not self.has_pool or waits is None:
             return []
         known = [one.ended_ns - one.at_ns for one in self._account.waits if one.upstream is None]
-        early = waits.queue_ns(self._started) - sum(known, 0)
+        early = waits.queue_ns - sum(known, 0)
         if early <= 0:
             return []
         return [WaitSeen(what="queue", at=0.0, duration=early / 1e6, upstream=None, result="")]

@@ -48,7 +48,7 @@ def describe(entry: Entry, exchange: ExchangeState, duration: int, wall: float) 
     if (
         attempts != 1
         or failure is not None
-        or (waits is not None and waits.is_of(started))
+        or waits is not None
         or exchange.side.is_sticky
         or route.split is not None
         or exchange.client.tls
@@ -66,8 +66,8 @@ def _describe_more(entry: Entry, exchange: ExchangeState) -> None:
     waits = connecting.waits
     entry.has_more = True
     entry.tls = exchange.client.tls
-    entry.queue = _NONE if waits is None else waits.queue_ns(started)
-    entry.connect = _NONE if waits is None else waits.connect_ns(started)
+    entry.queue = _NONE if waits is None else waits.queue_ns
+    entry.connect = _NONE if waits is None else waits.connect_ns
     entry.failures = _in_vain(connecting, started)
     served = failure is None and entry.first_byte >= 0
     entry.sticky = None

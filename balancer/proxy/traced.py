@@ -34,7 +34,7 @@ def traced(exchange: ExchangeState, trace: ExchangeTrace, duration: int, wall: f
         state=_text(parent.state),
         began_ns=round(wall * 1e9) - duration,
         duration_ns=duration,
-        queue_ns=-1 if waits is None else waits.queue_ns(started),
+        queue_ns=-1 if waits is None else waits.queue_ns,
         method=_text(head.method),
         target=_text(head.target),
         scheme=peer.client_scheme(head).decode(),

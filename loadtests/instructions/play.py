@@ -65,14 +65,14 @@ def _wire(kind: Kind) -> Wire:
         more=more,
         routes=_routes(routes, list(more)) if routes > 1 else (),
         policy="least_connections",
-        access_log={"enabled": False},
+        access_log={"enabled": kind.logs},
         adaptive={"enabled": True},
         outlier={"enabled": True},
         queue={"size": 100},
         traces={} if kind.traces else None,
     )
     wire = Wire(start, StillClock())
-    wire.records.enabled = False
+    wire.records.enabled = kind.logs
     return wire
 
 

@@ -37,6 +37,7 @@ class Kind:
     connections: str = "one"
     routes: int = 1  # with more than one there are POOLS pools
     traces: bool = False
+    logs: bool = False
 
 
 def _same(number: int) -> bytes:
@@ -127,5 +128,6 @@ KINDS: dict[str, Kind] = {
     "upload": Kind("POST of 1 KiB", _upload, _sized(100)),
     "unsampled": Kind("as another, traces on, not sampled", _traced("00"), _sized(100), traces=True),
     "sampled": Kind("as another, traces on, sampled", _traced("01"), _sized(100), traces=True),
+    "logged": Kind("the same request each time, with the access log", _same, _sized(100), logs=True),
     "message": Kind("a WebSocket message of 1 KiB and its echo", _question, _echo, "tunnel"),
 }

@@ -12,6 +12,7 @@ from balancer.admin.view import RefusedError
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SERVER = "balancer"
 ASSETS = "/assets/{name}"  # what pages load: no part of the API
+EXPLAIN = "/explain"  # a page, no part of the API either
 MOST_BODY = 1 << 20  # bytes; a settings file of thousands of upstreams
 BODY_TIMEOUT = 10.0  # seconds
 
@@ -136,7 +137,9 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         refusal.headers["Allow"] = allowed
         return refusal
     except web.HTTPNotFound:
-        paths = sorted({resource.canonical for resource in request.app.router.resources()} - {ASSETS})
+        paths = sorted(
+            {resource.canonical for resource in request.app.router.resources()} - {ASSETS, EXPLAIN}
+        )
         return error(f"there is nothing at {request.path}", 404, paths=paths)
     except LateBodyError:
         late = error(f"the body did not arrive within {BODY_TIMEOUT:g}s", 408)

@@ -67,18 +67,18 @@ class ExplainOrder(Body, frozen=True):
 
     EXAMPLE = '{"path": "/api", "seconds": 60}'
     WRONG = {
-        "path": "is not text; write /api",
-        "host": "is not text; write shop.example",
-        "method": "is not text; write GET",
-        "client": "is not text; write 192.0.2.7",
+        "path": "is not a path; write /api",
+        "host": "is not a name; write shop.example or *.shop.example",
+        "method": "is not a method; write GET",
+        "client": "is not text; write 192.0.2.7 or 192.0.2.0/24",
         "route": "is not text; write a route's name",
         "seconds": f"is not a number of seconds from 0 to {MOST_WATCH:g}; write 60",
     }
 
-    path: str = ""
-    host: str = ""
-    method: str = ""
-    client: str = ""
+    path: Annotated[str, Meta(pattern="^(/[!-~]{0,1000})?$")] = ""
+    host: Annotated[str, Meta(pattern="^((\\*\\.)?[A-Za-z0-9._-]{1,250})?$")] = ""
+    method: Annotated[str, Meta(pattern="^[A-Za-z-]{0,32}$")] = ""
+    client: Annotated[str, Meta(max_length=64)] = ""
     route: Annotated[str, Meta(max_length=128)] = ""
     seconds: Annotated[float, Meta(ge=0, le=MOST_WATCH)] = 60.0
 

@@ -23,7 +23,8 @@ class Wish:
 
     def __str__(self) -> str:
         named = ("path", "host", "method", "client", "route")
-        return " ".join(f"{name}={value}" for name in named if (value := getattr(self, name)))
+        parts = [f"{name}={value}" for name in named if (value := getattr(self, name))]
+        return " ".join(parts) or "every request"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import ETag, web
 
-from balancer.admin.answers import ASSETS, NotFoundError
+from balancer.admin.answers import ASSETS, EXPLAIN, NotFoundError
 
 HTML = "text/html"
 _NEVER = frozenset(["q=0", "q=0.0", "q=0.00", "q=0.000"])  # parameters by which a client refuses a type
@@ -81,7 +81,12 @@ async def asset(request: web.Request) -> web.Response:
     return page(request, request.match_info["name"])
 
 
-ROUTES = (web.get(ASSETS, asset),)
+async def explain(request: web.Request) -> web.Response:
+    """`/explain`: the page of an explained request, by `?id=`, or of all of them."""
+    return page(request, "explain.html")
+
+
+ROUTES = (web.get(ASSETS, asset), web.get(EXPLAIN, explain))
 
 
 def is_browser(request: web.Request) -> bool:

@@ -99,7 +99,7 @@ class Explanations:
             client=wish.client,
             route=wish.route,
         )
-        self._words = str(wish) or "every request"
+        self._words = str(wish)
         self._broadcast(self._watch)
 
     def update(self) -> Watch | None:

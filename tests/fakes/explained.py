@@ -110,7 +110,7 @@ class FakeExplanations:
 
     def watched(self) -> Watched:
         last = self.wishes[-1] if self.wishes else Wish(0.0)
-        return Watched(str(last), last.seconds, 0.0, False)
+        return Watched(str(last) if last.seconds else "", last.seconds, 0.0, False)
 
     def wish(self, wish: Wish) -> None:
         self.wishes.append(wish)

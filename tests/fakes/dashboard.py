@@ -46,12 +46,14 @@ async def overview(balancer: Balancer) -> Any:
 
 
 class Shown:
-    """A server of the pages that pushes the overview of a test; `push` sends a patch of it."""
+    """A server of the pages that pushes the overview of a test; `push` sends a patch of it. It may refuse
+    streams."""
 
     def __init__(self, overview: Mapping[str, Any], history: Mapping[str, Any] | None = None) -> None:
         self.overview = dict(overview)
         self.history = history or _no_history()
         self.url = ""
+        self.refuses = False
         self._streams: set[asyncio.Queue[bytes]] = set()
 
     @asynccontextmanager
@@ -62,6 +64,7 @@ class Shown:
                 *pages.ROUTES,
                 web.get("/", self._page),
                 web.get("/api/stream", self._stream),
+                web.get("/api/overview", self._overview),
                 web.get("/api/history", self._history),
             ]
         )
@@ -81,10 +84,15 @@ class Shown:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return pages.page(request, "dashboard.html")
 
+    async def _overview(self, request: web.Request) -> web.Response:
+        return web.json_response(self.overview)
+
     async def _history(self, request: web.Request) -> web.Response:
         return web.json_response(self.history)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self.refuses:
+            return web.Response(status=503)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         frames: asyncio.Queue[bytes] = asyncio.Queue()

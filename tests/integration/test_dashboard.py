@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.app_replica import AppReplica, app_replica
-from tests.fakes.dashboard import button, dashboard, row
+from tests.fakes.dashboard import Shown, button, dashboard, overview, row
 from tests.fakes.instance import Balancer, event, get, running
 from tests.fakes.page import Browser
 
@@ -201,3 +201,16 @@ async def test_a_page_that_is_loaded_again_has_the_history(chromium: Browser) ->
         assert await page.evaluate(
             f"document.querySelector({json.dumps(button('Drain ' + apps[0].address))}) !== null"
         )
+
+
+async def test_without_a_stream_the_page_asks_for_the_figures(chromium: Browser) -> None:
+    """Only so many streams are open at a time; nobody is turned away."""
+    async with before(1) as (balancer, _):
+        shown = Shown(await overview(balancer))
+    shown.refuses = True
+    async with shown.served(), chromium.page() as page:
+        await page.open(shown.url)
+        await page.shows("h1", "The only upstream serves")
+        assert await page.text("#live") == "live"
+        shown.overview["now"] = "2026-02-01T12:03:04.000Z"
+        await page.shows("#clock", "12:03:04 UTC")

@@ -7,7 +7,10 @@ import * as words from "./words.js";
 const STATES = {
   active: ["Activate", "It gets requests again, as its checks and the policy decide."],
   draining: ["Drain", "It gets no new requests; those that run there go on to their end."],
-  maintenance: ["Maintenance for", "It gets no requests at all, and is not checked; those that run there go on to their end."],
+  maintenance: [
+    "Maintenance for",
+    "It gets no requests at all, and is not checked; those that run there go on to their end.",
+  ],
 };
 const DONE = { active: "is active", draining: "is draining", maintenance: "is in maintenance" };
 const GATE = "errors>+0.5%,p95>1.3x";
@@ -77,7 +80,10 @@ const KINDS = {
         const gate = { hold: minutes.input.valueAsNumber * 60, abort_if: condition.value };
         return gated.checked ? { weights: given, gate } : { weights: given };
       },
-      done: () => `Route ${route} is split ${weights.map(([pool, field]) => `${pool}=${field.input.value}`).join(" ")}.`,
+      done() {
+        const set = weights.map(([pool, field]) => `${pool}=${field.input.value}`);
+        return `Route ${route} is split ${set.join(" ")}.`;
+      },
     };
   },
 };
@@ -85,8 +91,8 @@ const KINDS = {
 // Whether this page may ask for changes, and what is said about it.
 export function permission({ changes }) {
   if (changes.allowed === "no") return { may: false, text: `Changes are off here: ${changes.hint}` };
-  if (changes.allowed === "token") return { may: true, text: "Changes need the ADMIN_TOKEN; this page asks for it once." };
-  return { may: true, text: "" };
+  const asks = changes.allowed === "token";
+  return { may: true, text: asks ? "Changes need the ADMIN_TOKEN; this page asks for it once." : "" };
 }
 
 // Returns act(what): opens the dialog of a change. `present()` is the overview, `announce(text)` says what was done.
@@ -99,7 +105,8 @@ export function changes(dialog, present, announce) {
   const problem = el("p", { class: "alert", role: "alert" });
   const submit = el("button", { type: "submit", class: "main" });
   const cancel = el("button", { type: "button", click: () => dialog.close() }, "Cancel");
-  const form = el("form", { submit: send }, title, text, fields, secretIn, problem, el("p", { class: "buttons" }, submit, cancel));
+  const buttons = el("p", { class: "buttons" }, submit, cancel);
+  const form = el("form", { submit: send }, title, text, fields, secretIn, problem, buttons);
   dialog.replaceChildren(form);
   let asked = null;
   let revision = 0;

@@ -39,14 +39,16 @@ export function chart(title, lines, format, least = 0) {
   const from = el("span");
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
   set(drawing, "aria-label", `${title}: no history yet`);
-  drawing.append(svg("path", { class: "rule", d: `M0 0.5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }));
+  const rules = [0.5, HEIGHT / 2, HEIGHT - 0.5].map((y) => `M0 ${y}H${WIDTH}`);
+  drawing.append(svg("path", { class: "rule", d: rules.join("") }));
   const drawn = lines.map(([name, label], index) => {
     const line = svg("path", { class: `line line${index}` });
     const sample = svg("svg", { viewBox: "0 0 24 8", class: "sample", "aria-hidden": "true" });
     sample.append(svg("path", { class: `line line${index}`, d: "M0 4H24" }));
     const value = el("b");
     drawing.prepend(line);
-    return { name, label, line, value, legend: el("span", { class: "legend" }, sample, lines.length > 1 ? `${label} ` : "", value) };
+    const named = lines.length > 1 ? `${label} ` : "";
+    return { name, label, line, value, legend: el("span", { class: "legend" }, sample, named, value) };
   });
   const empty = el("p", { class: "empty" }, "no history yet");
   const node = el(

@@ -26,7 +26,8 @@ function event() {
       set(time, "datetime", one.time);
       say(time, words.clock(one.time, now));
       say(kind, one.kind.replaceAll("_", " "));
-      say(text, [one.pool && !one.upstream ? `pool ${one.pool}: ` : "", one.text].join(""));
+      const ofPool = one.pool && !one.upstream && !one.text.includes(one.pool);
+      say(text, ofPool ? `pool ${one.pool}: ${one.text}` : one.text);
     },
   };
 }
@@ -107,7 +108,7 @@ function list(parent, kind, make, none) {
 
 export function happenings(eventsIn, failuresIn) {
   const events = list(eventsIn, "events", event, "Nothing has happened yet.");
-  const failures = list(failuresIn, "failures", failure, "The balancer has answered no request with an error of its own.");
+  const failures = list(failuresIn, "failures", failure, "No request was answered with an error of the balancer's own.");
   return (overview) => {
     events(overview.events ?? [], overview.now);
     failures(overview.failures ?? [], overview.now);

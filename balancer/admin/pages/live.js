@@ -18,10 +18,12 @@ export function merged(target, patch) {
 }
 
 export class Live {
-  // `changed(overview)` is called after each message, `stale(since)` when none comes any more: `since` is the time of
-  // the last one in ms, null before the first one; `stale(undefined)` when they come again.
-  constructor(url, { changed, stale }) {
-    this.url = url;
+  // `stream` and `whole` are the URLs of the stream and of one overview. `changed(overview)` is called after each
+  // message, `stale(since)` when none comes any more: `since` is the time of the last one in ms, null before the first
+  // one; `stale(undefined)` when they come again.
+  constructor(stream, whole, { changed, stale }) {
+    this.stream = stream;
+    this.whole = whole;
     this.changed = changed;
     this.stale = stale;
     this.overview = null;
@@ -32,16 +34,27 @@ export class Live {
   }
 
   open() {
-    const source = new EventSource(this.url);
+    const source = new EventSource(this.stream);
     source.addEventListener("overview", (event) => this.take(JSON.parse(event.data)));
     source.addEventListener("patch", (event) => {
       if (this.overview) this.take(merged(this.overview, JSON.parse(event.data)));
     });
     source.addEventListener("error", () => {
-      this.lose();
-      if (source.readyState !== EventSource.CLOSED) return; // it connects again
-      setTimeout(() => this.open(), AGAIN);
+      if (source.readyState === EventSource.CLOSED) this.poll();
+      else this.lose(); // it connects again by itself
     });
+  }
+
+  // The stream was refused, as there are too many or as the balancer is gone: ask for one overview, and try again.
+  async poll() {
+    try {
+      const response = await fetch(this.whole);
+      if (!response.ok) throw new Error(response.status);
+      this.take(await response.json());
+    } catch {
+      this.lose();
+    }
+    setTimeout(() => this.open(), AGAIN);
   }
 
   take(overview) {

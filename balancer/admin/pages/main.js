@@ -12,6 +12,7 @@ import { routes } from "./routes.js";
 import { legend, patterns } from "./track.js";
 import * as words from "./words.js";
 
+const SIGNS = { bad: "✖", watch: "▲", ok: "✔" }; // in the title, which has no shapes
 const at = (id) => document.getElementById(id);
 const visible = new Set();
 const observer = new IntersectionObserver(
@@ -95,12 +96,12 @@ function draw(overview) {
   performance.measure("update", { start: began }); // the tests read it
 }
 
-const live = new Live("api/stream", {
+const live = new Live("api/stream", "api/overview", {
   changed(overview) {
     show(at("waiting"), false);
     show(at("main"), true);
     const [first] = overview.findings;
-    document.title = `${{ bad: "✖", watch: "▲", ok: "✔" }[first.level]} ${first.text} – ${overview.instance.name}`;
+    document.title = `${SIGNS[first.level]} ${first.text} – ${overview.instance.name}`;
     history.refresh();
     schedule();
   },

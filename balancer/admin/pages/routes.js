@@ -8,6 +8,7 @@ import * as words from "./words.js";
 
 const FIRST = 6;
 const MORE = 20;
+const FEW = 4; // with fewer routes, the charts of the first are open
 const FIGURES = [
   ["rps", "Requests"],
   ["errors", "Errors (5xx)"],
@@ -99,6 +100,7 @@ export function routes(parent, context) {
     // Those that are equally well stay in the order in which they are tried.
     const found = Object.entries(overview.routes).map(([name, route]) => [illness(route), name, route]);
     found.sort((one, two) => one[0] - two[0]);
-    paged.update(found.map(([, name, route], index) => [name, { route, may, isOpen: index === 0 && found.length < 4 }]));
+    const isOpen = (index) => index === 0 && found.length < FEW;
+    paged.update(found.map(([, name, route], index) => [name, { route, may, isOpen: isOpen(index) }]));
   };
 }

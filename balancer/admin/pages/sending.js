@@ -23,7 +23,9 @@ export function keep(given) {
 
 const REFUSALS = {
   401: "The token was not accepted. Nothing was changed.",
-  412: "Somebody has changed something since you opened this. Nothing was changed: look at the present state, and ask again.",
+  412:
+    "Somebody has changed something since you opened this. Nothing was changed: look at the present state, and ask " +
+    "again.",
 };
 
 // PATCH, if `revision` is still the present one. Returns {ok, status, text}: `text` says what was wrong.

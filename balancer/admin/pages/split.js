@@ -41,9 +41,11 @@ export function sides(route, { act }) {
     el("tbody", { role: "rowgroup" }, ...lines),
   );
   const gate = el("p", { class: "alert calm", hidden: true });
-  const button = el("button", { type: "button", click: () => act({ kind: "split", route }) }, `Split ${route} otherwise`);
+  const ask = () => act({ kind: "split", route });
+  const button = el("button", { type: "button", click: ask }, `Split ${route} otherwise`);
   // Many sides scroll inside; a keyboard reaches that too.
-  const scroller = el("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": `Sides of ${route}` }, table);
+  const label = `Sides of ${route}`;
+  const scroller = el("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": label }, table);
   let drawn = "";
 
   return {

@@ -68,7 +68,8 @@ function line(pool, id, { act }) {
       if (history) strip.update(history.states[id], history.now, history.span);
       part.update(upstream.share, upstream.weight_share);
       say(partText, `${words.share(upstream.share)} / ${words.share(upstream.weight_share)}`);
-      const slow = upstream.effective_weight < upstream.weight ? `, starting slowly at ${words.plain(upstream.effective_weight)}` : "";
+      const present = words.plain(upstream.effective_weight);
+      const slow = upstream.effective_weight < upstream.weight ? `, starting slowly at ${present}` : "";
       set(cells.share, "title", `weight ${upstream.weight}${slow}`);
       busy.update(upstream.limit ? upstream.inflight / upstream.limit : null);
       say(busyText, `${words.count(upstream.inflight)} / ${upstream.limit ? words.count(upstream.limit) : "no limit"}`);

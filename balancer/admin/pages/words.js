@@ -89,11 +89,15 @@ export function promise(slo) {
   if (!slo) return { kind: "open", word: "nothing promised", text: "" };
   const slow = 1 - slo.percentile / 100;
   const promised = `${short(slo.percentile)} % within ${duration(slo.latency)}, at most ${share(slo.errors)} failed`;
-  if (slo.met == null) return { kind: "open", word: "too few requests to tell", text: `n = ${slo.n}; promised: ${promised}` };
+  if (slo.met == null) {
+    return { kind: "open", word: "too few requests to tell", text: `n = ${slo.n}; promised: ${promised}` };
+  }
   const found = `${share(slo.slow_share)} were later, ${share(slo.failed_share)} failed`;
   if (slo.met) return { kind: "ok", word: "kept", text: `${promised}: ${found}` };
   const broken = [];
-  if (slo.slow_share > slow) broken.push(`${share(slo.slow_share)} later than ${duration(slo.latency)} (at most ${share(slow)})`);
+  if (slo.slow_share > slow) {
+    broken.push(`${share(slo.slow_share)} later than ${duration(slo.latency)} (at most ${share(slow)})`);
+  }
   if (slo.failed_share > slo.errors) broken.push(`${share(slo.failed_share)} failed (at most ${share(slo.errors)})`);
   return { kind: "bad", word: "missed", text: broken.join(", ") || `${promised}: ${found}` };
 }

@@ -13,12 +13,12 @@ PROJECT = pytest.StashKey[Project]()  # the one that the running test uses
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """The balancer before two app replicas of weight 1 and one of weight 3, and Prometheus."""
+    """The balancer before two app replicas of weight 1 and one of weight 3, Prometheus and Alertmanager."""
     stack = Stack()
     request.config.stash[PROJECT] = stack
     stack.down()
     try:
-        stack.up("balancer", "app", "heavy", "prometheus", app=2)
+        stack.up("balancer", "app", "heavy", "prometheus", "alertmanager", app=2)
         until(
             "three eligible upstreams",
             lambda: [one["eligible"] for one in stack.upstreams().values()] == [True] * 3,

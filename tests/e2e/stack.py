@@ -31,13 +31,15 @@ class Stack(Project):
     """The project of docker-compose.yml, as the tests extend it."""
 
     def __init__(self) -> None:
-        http, admin, prometheus = free_ports(3)
+        http, admin, prometheus, alertmanager = free_ports(4)
         self.admin = f"http://127.0.0.1:{admin}"
         self.prometheus = f"http://127.0.0.1:{prometheus}"
+        self.alertmanager = f"http://127.0.0.1:{alertmanager}"
         environ = {
             "PUBLISH_HTTP": f"127.0.0.1:{http}",
             "PUBLISH_ADMIN": f"127.0.0.1:{admin}",
             "PUBLISH_PROMETHEUS": f"127.0.0.1:{prometheus}",
+            "PUBLISH_ALERTMANAGER": f"127.0.0.1:{alertmanager}",
             "LOAD_JSON": "true",
             **{f"SUBNET_{name}": subnet for name, subnet in SUBNETS.items()},
         }

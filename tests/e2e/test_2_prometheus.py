@@ -1,9 +1,9 @@
-"""Prometheus scrapes the balancer, and its sums match Locust's counts."""
+"""Prometheus scrapes the balancer, its sums match Locust's counts, and it tells Alertmanager of alerts."""
 
 import pytest
 
 from tests.e2e.load import Load
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack, fetch, until
 
 pytestmark = pytest.mark.e2e
 
@@ -11,6 +11,24 @@ pytestmark = pytest.mark.e2e
 def test_the_target_is_up(stack: Stack) -> None:
     ((labels, _),) = until("the target is up", lambda: stack.query('up{job="balancer"} == 1'))
     assert labels["instance"].endswith(":9901")
+
+
+def test_the_shipped_rules_are_loaded_and_their_queries_work(stack: Stack) -> None:
+    def healths() -> set[str]:
+        groups = fetch(f"{stack.prometheus}/api/v1/rules")["data"]["groups"]
+        return {rule["health"] for group in groups for rule in group["rules"]}
+
+    until("all rules evaluated", healths, lambda found: bool(found) and "unknown" not in found)
+    assert healths() == {"ok"}
+
+
+def test_it_has_found_alertmanager(stack: Stack) -> None:
+    def found() -> list[str]:
+        answer = fetch(f"{stack.prometheus}/api/v1/alertmanagers")
+        return [one["url"] for one in answer["data"]["activeAlertmanagers"]]
+
+    until("one Alertmanager", found, lambda urls: urls == ["http://alertmanager:9093/api/v2/alerts"])
+    assert until("Alertmanager answers", lambda: fetch(f"{stack.alertmanager}/api/v2/status"))["config"]
 
 
 def test_its_sums_match_those_of_locust(stack: Stack, load: Load) -> None:

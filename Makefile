@@ -19,6 +19,8 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 # Parallel test processes. Tests that wait for other processes get three more than there are cores.
 CORES := $(shell nproc)
 TESTERS := $(shell expr $(CORES) + 3)
+# The slow ones wait about as long as they compute.
+SLOW_TESTERS := $(shell expr $(CORES) + 1)
 # Keep bytecode files, so that the test processes and their children do not compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -86,7 +88,7 @@ integration: $(STAMP) $(NODE_STAMP)  ## fast tests with real sockets and real pr
 	$(BIN)/pytest -q -n $(TESTERS) --dist worksteal -m "integration and not (slow or e2e)"
 
 slow: $(STAMP) $(NODE_STAMP)  ## tests that take seconds each: under load, and simulations
-	$(BIN)/pytest -q -m "slow and not alone" -n 2 --dist worksteal
+	$(BIN)/pytest -q -m "slow and not alone" -n $(SLOW_TESTERS) --dist worksteal
 	$(BIN)/pytest -q -m "slow and alone"
 
 e2e: $(STAMP)  ## tests with real containers under load (skipped with a message if there is no Docker)

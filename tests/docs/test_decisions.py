@@ -9,10 +9,8 @@ INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^\| (\d{4}) \| \[(.*)\]\((.*)\) \|$", INDEX, re.MULTILINE)
 
 
-def test_numbers_are_used_once() -> None:
-    """There may be gaps: a number is taken before its file is written."""
-    numbers = [name[:4] for name in FILES]
-    assert len(set(numbers)) == len(numbers)
+def test_numbers_have_no_gaps() -> None:
+    assert [name[:4] for name in FILES] == [f"{number:04}" for number in range(1, len(FILES) + 1)]
 
 
 def test_names_are_short_words() -> None:

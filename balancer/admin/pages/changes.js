@@ -26,7 +26,7 @@ function number(label, value, least, most) {
 function warning(pool, state) {
   if (state === "active" || !pool) return "";
   if (pool.can_lose?.n === 0) return " This pool can lose none of its upstreams under the present load.";
-  return pool.can_lose?.text ? ` This pool: ${pool.can_lose.text}.` : "";
+  return pool.can_lose?.n ? ` This pool ${pool.can_lose.text}.` : "";
 }
 
 // Each kind of change: {title, text, fields, path, body(), done()}.

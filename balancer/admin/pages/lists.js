@@ -54,7 +54,7 @@ function failure() {
       say(request, [one.method, one.host, one.target].filter(Boolean).join(" ") || "a request that could not be read");
       const where = [one.route && `route ${one.route}`, one.pool && `pool ${one.pool}`, `client ${one.client}`];
       const who = SOURCES[one.source] ?? one.source;
-      say(detail, `${one.detail ? `${one.detail} ` : ""}To act: ${who}. ${where.filter(Boolean).join(", ")}.`);
+      say(detail, `${words.sentence(one.detail)} To act: ${who}. ${where.filter(Boolean).join(", ")}.`);
       const found = tried(one.attempts);
       if (attempts.childElementCount !== found.length) attempts.replaceChildren(...found.map(() => el("li")));
       found.forEach((text, index) => say(attempts.children[index], `tried ${text}`));

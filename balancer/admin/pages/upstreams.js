@@ -95,13 +95,11 @@ function reason(upstream, kind, now) {
   const said = [];
   if (upstream.since) said.push(`Since ${words.since(upstream.since, now)}.`);
   if (upstream.until && upstream.until > now) said.push(`Until ${words.clock(upstream.until, now)} at least.`);
-  if (upstream.why) said.push(sentence(upstream.why));
-  if (upstream.todo) said.push(`To do: ${sentence(upstream.todo)}`);
+  if (upstream.why) said.push(words.sentence(upstream.why));
+  if (upstream.todo) said.push(`To do: ${words.sentence(upstream.todo)}`);
   if (upstream.whose) said.push(`The balancer? ${words.isItTheBalancer(upstream.whose)}`);
   return said.join(" ");
 }
-
-const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 export function upstreams(pool, context) {
   const { node, body } = table(`Upstreams of pool ${pool}, the worst first`, COLUMNS, "upstreams");

@@ -78,6 +78,13 @@ export function clock(time, now) {
 // Seconds from one time to another.
 export const between = (from, to) => (new Date(to) - new Date(from)) / 1000;
 
+// With a capital and a full stop.
+export function sentence(text) {
+  if (!text) return "";
+  const begun = text[0].toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
+
 // "12:03:04, 2 min ago"
 export const since = (time, now) => `${clock(time, now)}, ${span(between(time, now))} ago`;
 

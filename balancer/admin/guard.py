@@ -19,6 +19,8 @@ from balancer.overview.shape import ChangesShape
 _READING = frozenset(["GET", "HEAD", "OPTIONS"])
 # Headers that a proxy in front of the listener adds: then the peer's address is not the client's.
 _OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+# What browsers say of requests by a page of the same origin, or by their user. Older ones say nothing.
+_OF_OUR_PAGES = frozenset(["same-origin", "none"])
 JSON = "application/json"
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)")
 
@@ -103,6 +105,8 @@ def why_not_local(request: web.Request) -> str | None:
     # Our own pages, by a browser that names this listener by a loopback name, which no foreign page can have.
     own = [f"http://{field}" for field in named]
     if any(origin not in own for origin in request.headers.getall("Origin", ())):
+        return "the request came from a page in a browser"
+    if any(site not in _OF_OUR_PAGES for site in request.headers.getall("Sec-Fetch-Site", ())):
         return "the request came from a page in a browser"
     if not named:
         return "the request names no host"

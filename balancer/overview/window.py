@@ -19,10 +19,6 @@ class Window(Generic[KeyT]):
         """The present counts; `now` in seconds on a monotonic clock."""
         self._samples.append((now, counts))
 
-    def clear(self) -> None:
-        """Forget them: their cells mean something else now."""
-        self._samples.clear()
-
     def newest(self, key: KeyT) -> Counts | None:
         """The present counts."""
         return self._samples[-1][1].get(key) if self._samples else None

@@ -10,6 +10,7 @@ from typing import Any, Final
 from balancer.overview.figures import Counts, Rates, rates, share, together
 from balancer.overview.history import COARSE, COARSE_STEP, FINE, FINE_STEP, Figures, History
 from balancer.overview.losing import Served
+from balancer.overview.oddity import Oddities, standing_out
 from balancer.overview.timeline import Key, Timeline
 from balancer.overview.window import Window
 from balancer.runtime.counted import of_side, of_upstream
@@ -52,6 +53,7 @@ class SampledFigures:
         self._cpu: deque[tuple[float, dict[int, float]]] = deque(maxlen=WINDOW + 1)
         self._samples = 0
         self._served = Served()
+        self._oddities = Oddities()
         self.timeline = Timeline()
         self.history = History()
         self.now = Sampled()
@@ -74,6 +76,8 @@ class SampledFigures:
         self._take_workers(moment)
         self.timeline.see(moment.wall, moment.states())
         self._see_served(moment)
+        if self._samples % COARSE_STEP == 0:
+            self._see_odd(moment)
         self._samples += 1
         self._remember(moment)
 
@@ -119,6 +123,13 @@ class SampledFigures:
                     served[pool.name, upstream] = good / seconds
         self._served.see(moment.now, served)
 
+    def _see_odd(self, moment: Moment) -> None:
+        found: dict[Key, str] = {}
+        for pool in moment.pools:
+            serving = {id: self.rates_of((pool.name, id)) for id, may in pool.eligible.items() if may}
+            found |= {(pool.name, id): why for id, why in standing_out(serving).items()}
+        self._oddities.see(moment.wall, found)
+
     # --- what the last sample says
 
     def rates_of_sides(self, sides: Iterable[Side], back: int | None = None) -> Rates:
@@ -141,6 +152,11 @@ class SampledFigures:
         if counts is None:
             return None
         return Tally(counts.requests, counts.errors, tuple(counts.cells), self._edges)
+
+    def odd(self, key: Key) -> tuple[float, str] | None:
+        """Since when (seconds since the epoch) an upstream has been unlike the others of its pool, and why;
+        None if it is not."""
+        return self._oddities.of(key)
 
     def most_served(self, key: Key) -> float:
         """The most that an upstream has served in ten seconds, per second."""

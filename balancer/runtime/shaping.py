@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from balancer import __version__, build
 from balancer.admin.view import CertificateView, PoolView, UpstreamView, moment
-from balancer.health.result import NO_ANSWER, Result
 from balancer.overview.figures import NOTHING, Rates
 from balancer.overview.findings import Facts, findings
 from balancer.overview.losing import can_lose, shares
@@ -25,8 +24,8 @@ from balancer.overview.shape import (
     UpstreamShape,
     WorkerShape,
 )
+from balancer.runtime import reasons
 from balancer.runtime.figures import SampledFigures, Side
-from balancer.runtime.moment import UNRESOLVED
 from balancer.runtime.promise import judged, judged_together
 from balancer.spec.slo import SloSpec
 from balancer.telemetry.events import Event
@@ -240,15 +239,19 @@ def _upstream(
     state = seen.states.get(key, one.admin_state)
     event = seen.causes.get(key)
     since = event.time if event is not None and event.kind == state else figures.timeline.since(key)
+    why, todo, whose = reasons.why(one, state, event), reasons.todo(one, state), reasons.whose(one, state)
+    if state == AdminState.ACTIVE and (odd := figures.odd(key)) is not None:
+        since, why = odd
+        todo, whose = reasons.compare(one.id), "upstream"
     return {
         "address": one.address,
         "state": state,
         "eligible": one.eligible,
         "causes": one.causes,
         "since": None if since is None else moment(since),
-        "why": _why(one, state, event),
-        "todo": _todo(one, state),
-        "whose": _whose(one, state),
+        "why": why,
+        "todo": todo,
+        "whose": whose,
         "until": one.outlier.until if one.outlier is not None and Cause.OUTLIER in one.causes else None,
         "weight": one.weight,
         "effective_weight": round(one.effective_weight, 3),
@@ -263,54 +266,6 @@ def _upstream(
 
 
 _RESTING = _rates(NOTHING)
-
-
-def _why(one: UpstreamView, state: str, event: Event | None) -> str:
-    if state == AdminState.ACTIVE:
-        return "its weight is 0" if one.weight == 0 else ""
-    if state == UNRESOLVED:
-        return "its name has no address"
-    check = one.last_check
-    if check is not None and not check.passed and (event is None or Cause.ACTIVE_CHECK in one.causes):
-        return check.text
-    return "" if event is None else event.text.partition(": ")[2]
-
-
-def _todo(one: UpstreamView, state: str) -> str:
-    causes = set(one.causes)
-    check = one.last_check
-    if state == AdminState.MAINTENANCE or (state == AdminState.DRAINING and not one.announced):
-        return f"Activate it when it may serve again: balancer activate {one.id}."
-    if state == AdminState.DRAINING:
-        return "Its app has announced that it shuts down. If it does not come back, look at its log."
-    if state == UNRESOLVED:
-        return "See that the name server, or the source of members, has it."
-    if Cause.ACTIVE_CHECK in causes and check is not None and check.hint:
-        return _sentence(check.hint.removeprefix(f"{check.text}: "))
-    if Cause.STUCK in causes:
-        return "It has stopped answering: see what it waits for, or restart it."
-    if Cause.OUTLIER in causes:
-        return "It fails requests that the others serve: look at its log, and restart it if need be."
-    return ""
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-def _whose(one: UpstreamView, state: str) -> str:
-    if state in (AdminState.MAINTENANCE, AdminState.DRAINING):
-        return "app" if one.announced and state == AdminState.DRAINING else "operator"
-    if state == UNRESOLVED:
-        return "network"
-    if Cause.ACTIVE_CHECK in one.causes and one.last_check is not None:
-        result = one.last_check.result
-        if result == Result.UNREACHABLE:
-            return "network"
-        if result in (Result.LOOP, Result.NOT_MADE, Result.LATE):
-            return "balancer"
-        return "upstream" if result in NO_ANSWER else "app"
-    return "upstream" if one.causes else ""
 
 
 # --- workers

@@ -98,22 +98,29 @@ async def test_history_of_something_unknown_is_refused(client: AdminClient) -> N
     )
 
 
+SITE = "Sec-Fetch-Site"
+
+
 @pytest.mark.parametrize(
-    ("origin", "status"),
+    ("fields", "status"),
     [
-        pytest.param("http://127.0.0.1:{port}", 200, id="our own page"),
-        pytest.param("https://127.0.0.1:{port}", 403, id="another scheme"),
-        pytest.param("http://127.0.0.1:1", 403, id="another program on this machine"),
-        pytest.param("http://evil.example", 403, id="a foreign page"),
-        pytest.param("null", 403, id="a sandboxed page"),
+        pytest.param({"Origin": "http://127.0.0.1:{port}"}, 200, id="our own page"),
+        pytest.param({"Origin": "http://127.0.0.1:{port}", SITE: "same-origin"}, 200, id="a newer browser"),
+        pytest.param({"Origin": "https://127.0.0.1:{port}"}, 403, id="another scheme"),
+        pytest.param({"Origin": "http://127.0.0.1:1"}, 403, id="another program on this machine"),
+        pytest.param({"Origin": "http://evil.example"}, 403, id="a foreign page"),
+        pytest.param({"Origin": "null"}, 403, id="a sandboxed page"),
+        pytest.param({SITE: "cross-site"}, 403, id="a foreign page that hides its origin"),
+        pytest.param({SITE: "same-site"}, 403, id="a page at another port that hides it"),
+        pytest.param({"Origin": "http://127.0.0.1:{port}", SITE: "cross-site"}, 403, id="they disagree"),
     ],
 )
 async def test_only_our_own_pages_may_make_changes_without_a_token(
-    client: AdminClient, origin: str, status: int
+    client: AdminClient, fields: dict[str, str], status: int
 ) -> None:
     response = await client.patch(
         "/api/pools/default/upstreams/app1:8000",
         json={"admin_state": "draining"},
-        headers={"Origin": origin.format(port=client.port)},
+        headers={name: value.format(port=client.port) for name, value in fields.items()},
     )
     assert response.status == status

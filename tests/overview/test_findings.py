@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from balancer.admin.view import AcmeView, CertificateView
-from balancer.overview.findings import NAMED, Facts, findings
-from balancer.overview.shape import FindingShape, OverviewShape
+from balancer.overview.findings import Facts, findings
+from balancer.overview.pool_findings import FEW, NAMED
+from balancer.overview.shape import FindingShape, OverviewShape, PoolShape, UpstreamShape
 from tests.fakes.overviews import TIME, overview_shape, pool_shape, rates_shape, upstream_shape
 
 NOW = 784111777.0
@@ -106,6 +107,44 @@ def test_findings_of_a_pool(changed: dict[str, Any], level: str, text: str) -> N
     assert text in found["text"]
 
 
+UNRESOLVED = upstream_shape(
+    state="unresolved",
+    eligible=False,
+    why="its name has no address",
+    todo="See that it has.",
+    whose="network",
+)
+ODD = upstream_shape(
+    why="its p95 is 840 ms, that of most others 21 ms", todo="Compare its log.", whose="upstream"
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        pytest.param(UNRESOLVED, "app2 of pool web is out: its name has no address.", id="no address"),
+        pytest.param(ODD, "app2 of pool web stands out: its p95 is 840 ms, that of most", id="slow"),
+    ],
+)
+def test_an_upstream_that_is_ill_is_named_with_what_to_do(one: UpstreamShape, text: str) -> None:
+    found = pool(upstreams=upstreams(upstream_shape(), one, upstream_shape()))
+    assert (found["level"], found["upstream"], found["todo"]) == ("watch", "app2", one["todo"])
+    assert text in found["text"]
+
+
+def test_a_weight_of_0_is_no_finding() -> None:
+    rests = upstream_shape(why="its weight is 0", weight=0)
+    assert pool(upstreams=upstreams(upstream_shape(), rests))["level"] == "ok"
+
+
+def test_a_pool_that_has_lost_more_than_half_names_who_is_out() -> None:
+    found = pool(upstreams=upstreams(OUT, UNRESOLVED, *[OUT] * 3, upstream_shape()))
+    assert found["text"] == (
+        "Pool web has lost more than half: 1 of 6 upstreams may serve. app1 is out (connection refused), "
+        f"app2 is out (its name has no address), app3 is out (connection refused), {5 - FEW} more."
+    )
+
+
 def test_the_worst_comes_first() -> None:
     pools = {
         "drained": pool_shape(upstreams(upstream_shape(state="draining", eligible=False), upstream_shape())),
@@ -133,10 +172,10 @@ def test_a_common_remedy_is_that_of_the_pool() -> None:
     assert pool(upstreams=upstreams(OUT, OUT))["todo"] == "See whether it runs."
 
 
-def route(**changed: Any) -> FindingShape:
+def route(pools: dict[str, PoolShape] | None = None, **changed: Any) -> FindingShape:
     tree = overview_shape()
     routes: dict[str, Any] = {"web": {**tree["routes"]["default"], **changed}}
-    return first(routes=routes)
+    return first(routes=routes, pools=pools or tree["pools"])
 
 
 def test_a_promise_that_is_not_kept() -> None:
@@ -150,6 +189,31 @@ def test_a_promise_that_is_not_kept() -> None:
     assert found["text"] == (
         "Route web does not keep its promise: 12.0% of 4,000 responses began later than 100 ms (5.0% may)."
     )
+
+
+@pytest.mark.parametrize(
+    ("ill", "words"),
+    [
+        pytest.param(OUT, "app2 is out (connection refused).", id="out"),
+        pytest.param(
+            ODD, "app2 stands out (its p95 is 840 ms, that of most others 21 ms).", id="unlike the others"
+        ),
+    ],
+)
+def test_the_only_upstream_that_is_ill_is_the_first_suspect(ill: UpstreamShape, words: str) -> None:
+    pools = {"default": pool_shape(upstreams(upstream_shape(), ill))}
+    found = route(pools, rates=rates_shape(20.0, 0.3))
+    assert found["text"] == f"Route web fails: 30% of its 200 requests of the last 10 s. {words}"
+    assert (found["pool"], found["upstream"], found["since"]) == ("default", "app2", TIME)
+    assert found["todo"] == ill["todo"]
+
+
+def test_of_two_that_are_ill_none_is_the_suspect() -> None:
+    pools = {"default": pool_shape(upstreams(upstream_shape(), upstream_shape(), OUT, ODD))}
+    found = route(pools, rates=rates_shape(20.0, 0.3))
+    assert (found["pool"], found["upstream"]) == ("default", None)
+    assert "app3 is out" in found["text"]
+    assert "app4 stands out" in found["text"]
 
 
 def test_errors_of_a_route() -> None:
@@ -172,6 +236,15 @@ def test_findings_of_the_balancer_itself(changed: dict[str, Any], level: str, te
     found = first(workers={"0": worker})
     assert found["level"] == level
     assert text in found["text"]
+
+
+def test_without_a_ready_worker_nothing_is_worse() -> None:
+    tree = overview_shape()
+    away: Any = {**tree["workers"]["0"], "state": "starting"}
+    only = first(workers={"0": away})
+    assert only["text"] == "Worker 0 of the balancer is starting: no request is served until it is ready."
+    others = {"0": away, "1": tree["workers"]["0"]}
+    assert "the others serve for it" in first(workers=others)["text"]
 
 
 def certificate(not_after: str, problem: str = "", acme: AcmeView | None = None) -> FindingShape:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -68,6 +69,21 @@ async def test_axe_finds_no_violation(chromium: Browser, look: str) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
         await page.click(button(f"Drain {apps[1].address}"))
         await page.until("document.querySelector('dialog').open")
+        assert await violations(page) == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_that_figures_are_stale_stays_in_sight_and_can_be_read(chromium: Browser, dark: bool) -> None:
+    async with (
+        app_replica() as app,
+        running(UPSTREAMS=app.address) as balancer,
+        dashboard(chromium, balancer, width=390, height=844, dark=dark) as page,
+    ):
+        balancer.signal(signal.SIGKILL)
+        await page.shows("#live", "Stale since")
+        await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        top = "document.querySelector('#live').getBoundingClientRect()"
+        await page.until(f"scrollY > 0 && {top}.top >= 0 && {top}.bottom < innerHeight")
         assert await violations(page) == []
 
 

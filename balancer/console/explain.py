@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -23,19 +24,24 @@ _LAST_WORDS = 1.0  # seconds in which explanations of the last requests still co
 
 
 def show(clients: Sequence[AdminClient], console: Console, request_id: str, *, as_json: bool) -> None:
-    """Print what is kept of a request. Raises OperatorError if no instance knows it."""
+    """Print what is kept of a request. Raises OperatorError if no instance knows it; one that does not answer
+    is named then."""
     target = f"/api/explain/{quote(request_id, safe='')}"
     found: list[tuple[AdminClient, Mapping[str, Any]]] = []
-    unknown = ""
+    problems: dict[str, None] = {}
     for client in clients:
-        status, answer = client.ask("GET", target, None, "explanations", results=("unknown",))
-        if status == 200:
+        try:
+            status, answer = client.ask("GET", target, None, "explanations", results=("unknown",))
+        except OperatorError as error:
+            problems[str(error)] = None
+            continue
+        if status == HTTPStatus.OK:
             found += [(client, one) for one in answer["explanations"]]
         else:
-            unknown = answer["error"]
+            problems[answer["error"]] = None
     if not found:
-        where = "" if len(clients) == 1 else f" Asked: {', '.join(str(one.place) for one in clients)}."
-        raise OperatorError(f"{unknown}.{where}")
+        where = "" if len(clients) == 1 else f" (asked: {', '.join(str(one.place) for one in clients)})"
+        raise OperatorError(f"{'; '.join(problems)}{where}")
     if as_json:
         _print_json({"request_id": request_id, "explanations": [one for _, one in found]})
         return
@@ -163,7 +169,9 @@ def _print(one: Mapping[str, Any], console: Console, place: str) -> None:
     result = f"{one['status']} after {one['duration']:.1f} ms"
     where = f"; at {place}" if place else ""
     _row(console, "answer", f"{result}, {one['response_bytes']} bytes{where}")
-    _row(console, "request", f"{one['request_id']}, began {one['began']}, kept because of: {one['why']}")
+    trace = f", trace {one['trace_id']}" if one["trace_id"] else ""
+    request = f"{one['request_id']}, began {one['began']}, kept because of: {one['why']}{trace}"
+    _row(console, "request", request)
     _print_route(one["route"], console)
     if one["split"]:
         split = one["split"]
@@ -185,8 +193,10 @@ def _print(one: Mapping[str, Any], console: Console, place: str) -> None:
         cut = one["cut"]
         console.print()
         _row(console, "cut by", _joined(f"{cut['reason']}, {cut['detail']}", f"to act: {cut['source']}"))
-        limit = f", limit BALANCER_{cut['limit']}" if cut["limit"] else ""
-        _row(console, "", f"while {cut['phase']}{limit}")
+        limit = f"limit BALANCER_{cut['limit']}" if cut["limit"] else ""
+        phase = f"while {cut['phase']}" if cut["phase"] else ""
+        if phase or limit:
+            _row(console, "", ", ".join(filter(None, (phase, limit))))
     for note in one["notes"]:
         console.print()
         console.print(Text(note, style="yellow"), soft_wrap=True)

@@ -62,10 +62,11 @@ class Ended:
 
 class Account:
     """Of one request. `why` somebody wants to know; `is_whole`: since its beginning. `phase` is what it
-    waited for when its deadline passed, "" if none did. `was_begun`: a response had begun when it failed."""
+    waited for when its deadline passed, "" if none did. `was_begun`: a response had begun when it failed.
+    `not_again`: why it was not sent again after its last attempt."""
 
     __slots__ = ("_pending", "attempts", "choices", "client", "detail", "fields", "is_whole",
-                 "phase", "route", "scheme", "target", "waits", "was_begun", "why")  # fmt: skip
+                 "not_again", "phase", "route", "scheme", "target", "waits", "was_begun", "why")  # fmt: skip
 
     def __init__(self, why: str, is_whole: bool, route: RouteTaken, target: str) -> None:
         self.why = why
@@ -80,6 +81,7 @@ class Account:
         self.attempts: list[Ended] = []
         self.phase = ""
         self.detail = ""
+        self.not_again = ""
         self.was_begun = False
         self._pending: Picture | None = None  # before a choice of which the result is not known yet
 

@@ -447,6 +447,11 @@ class Connecting(DialOwner):
         self._why = APPS_STARTING if is_starting else failure, detail
         try:
             if not self.may_go_on():
+                if self._seeker.account is not None:
+                    most = self._side.retry.max_attempts
+                    self._seeker.account.not_again = (
+                        f"it had all its attempts (RETRY__MAX_ATTEMPTS is {most})"
+                    )
                 self._give_up(failure)
                 return
             attempts = self.attempts

@@ -18,6 +18,7 @@ from balancer.spec.explained import (
     StepSeen,
     WaitSeen,
 )
+from balancer.telemetry.columns import STICKY_RESULTS
 from balancer.upstreams.upstream import Upstream
 
 MOST_LISTED: Final = 24  # candidates of a choice, and others
@@ -57,6 +58,8 @@ def explanation(exchange: ExchangeState, account: Account, duration: int, wall: 
         choices=tuple(telling.choices()),
         waits=tuple(telling.waits()),
         attempts=tuple(telling.attempts()),
+        not_again=account.not_again,
+        trace_id=exchange.trace_id.decode("latin-1") or None,
         cut=None if failure is None else cut(exchange, account, failure),
         story=tuple(telling.story(failure)),
         notes=() if account.is_whole else (LATE,),
@@ -135,19 +138,23 @@ class _Telling:
         if pinned is None:
             if exchange.head.pin:
                 text = "the client's pin names no upstream of this pool"
-                return PinTaken(result="invalid", upstream=None, text=text)
-            return PinTaken(result="none", upstream=None, text="the client has no pin")
-        first = self._account.choices[0].upstream if self._account.choices else None
-        first = first or (exchange.connecting.tried[0] if exchange.connecting.tried else None)
-        if first is pinned:
-            return PinTaken(result="hit", upstream=pinned.id, text=f"the client is pinned to {pinned.id}")
-        pool = exchange.side.pool
-        if pool.affinity is not None and not pool.affinity.accepts(pinned):
-            why = _why_not(self._account.choices, pinned) or "it does not serve now"
-        else:
-            why = "it had no free slot"
+                return PinTaken(result=self._sticky("invalid"), upstream=None, text=text)
+            return PinTaken(result=self._sticky("new"), upstream=None, text="the client has no pin")
+        chosen = [one.upstream for one in self._account.choices if one.upstream is not None]
+        if chosen[:1] == [pinned]:
+            text = f"the client is pinned to {pinned.id}"
+            return PinTaken(result=self._sticky("hit"), upstream=pinned.id, text=text)
+        accepts = exchange.side.pool.affinity.accepts(pinned)
+        why = "it had no free slot" if accepts else _why_not(self._account.choices, pinned)
         text = f"the client is pinned to {pinned.id}, which could not take it: {why}"
-        return PinTaken(result="diverted", upstream=pinned.id, text=text)
+        result = self._sticky("overflow" if accepts else "repinned")
+        return PinTaken(result=result, upstream=pinned.id, text=text)
+
+    def _sticky(self, expected: str) -> str:
+        """As in the access log, if an upstream has answered."""
+        exchange = self._exchange
+        answered = self.is_sent and exchange.own_attempt.first_byte_ns >= 0 and exchange.failure is None
+        return STICKY_RESULTS[exchange.sticky] if answered and exchange.side.is_sticky else expected
 
     # --- choices, waits, attempts
 
@@ -274,6 +281,10 @@ class _Telling:
     def story(self, failure: Failure | None) -> list[StepSeen]:
         steps = [self._matched(), *self._chosen_steps(), *self._wait_steps(), *self._attempt_steps()]
         steps.sort(key=lambda step: step.at)
+        if self._account.not_again:
+            at = self._duration / 1e6
+            text = f"not sent again: {self._account.not_again}"
+            steps.append(StepSeen(at=at, kind="retry", text=text))
         return [*steps, self._ended(failure)]
 
     def _matched(self) -> StepSeen:
@@ -375,4 +386,4 @@ def _why_not(choices: list[Chosen], upstream: Upstream) -> str:
             for other in one.picture.others:
                 if other.upstream is upstream:
                     return other.why
-    return ""
+    return "it does not serve now"

@@ -12,7 +12,7 @@ from balancer.proxy.account import Ended
 from balancer.proxy.attempt import Attempt
 from balancer.proxy.connecting import FailedAttempt, RefusedAttempt
 from balancer.proxy.replay import Replay
-from balancer.proxy.retrying import Sent, Step, is_found_dead, next_step
+from balancer.proxy.retrying import Sent, Step, is_found_dead, next_step, why_not_again
 from balancer.proxy.state import ExchangeState
 from balancer.upstreams.fault import Fault, proof
 from balancer.upstreams.upstream import Upstream
@@ -147,6 +147,8 @@ def _next_step(exchange: ExchangeState, cause: Failure | int, sent: Sent, now: i
     step = next_step(cause, sent, exchange.side.retry, pool.room(connecting.tried), has_budget)
     if step is Step.OVER_BUDGET:
         connecting.over_budget()
+    if exchange.account is not None:
+        exchange.account.not_again = why_not_again(step, cause, sent, exchange.side.retry)
     return step
 
 

@@ -84,6 +84,33 @@ def next_step(cause: Failure | int, sent: Sent, rules: RetryRules, room: Room, h
     return step if has_budget or step is Step.GIVE_UP else Step.OVER_BUDGET
 
 
+def why_not_again(step: Step, cause: Failure | int, sent: Sent, rules: RetryRules) -> str:
+    """Why `next_step` has decided so, for people; "" if the request goes again."""
+    if step is Step.OVER_BUDGET:
+        return "the retry budget of its pool is used up (RETRY__BUDGET_RATIO)"
+    if step is not Step.GIVE_UP:
+        return ""
+    if isinstance(cause, int) and cause not in rules.statuses:
+        return f"{cause} is not among RETRY__STATUSES"
+    if not sent.attempts_left:
+        return f"it had all its attempts (RETRY__MAX_ATTEMPTS is {rules.max_attempts})"
+    if isinstance(cause, Failure) and cause.retry is RetrySafety.NEVER:
+        return f"after {cause.reason} no request is sent again"
+    if isinstance(cause, Failure) and cause.retry is RetrySafety.DEAD and sent.in_vain:
+        return "another upstream had not answered it either"
+    if isinstance(cause, Failure) and cause.retry is RetrySafety.DEAD and not sent.dead:
+        return "its upstream lives, and may still work on it"
+    if sent.answered:
+        return "a part of a response had arrived"
+    if not sent.repeatable:
+        return "an app may have read it, and its method may not be sent twice (RETRY__METHODS)"
+    if not sent.kept:
+        return "its body was too long to be kept (RETRY__REPLAY_BYTES)"
+    if sent.upgrade_refused:
+        return "the app closed the connection on an upgrade"
+    return "no other upstream was left, or had room"
+
+
 _BY_ROOM: Final = {Room.FREE: Step.ANOTHER, Room.FULL: Step.WAIT, Room.NONE: Step.GIVE_UP}
 
 

@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 
 from balancer.admin.explained import Summary, Watched, Wish
 from balancer.clock import Clock
-from balancer.messages import Explained, Watch
+from balancer.messages import Explained, FailureRecord, Watch
 from balancer.proxy.account import FAILURE, RETRY
+from balancer.runtime.failed import explained_failure
 from balancer.spec.explained import Explanation
 from balancer.spec.part import Decoder, encode
 from balancer.spec.worker import WorkerSpec
@@ -43,9 +44,17 @@ class _Ring:
 
 class Explanations:
     """Those of requests in trouble are kept apart, so that no filter or sample displaces them. `broadcast`
-    reaches all workers."""
+    reaches all workers; `failure` finds an error by its request id: of some there is no more."""
 
-    def __init__(self, spec: WorkerSpec, *, broadcast: Callable[[Watch], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        *,
+        broadcast: Callable[[Watch], None],
+        failure: Callable[[str], FailureRecord | None],
+        clock: Clock,
+    ) -> None:
+        self._failure = failure
         self._broadcast = broadcast
         self._clock = clock
         self._troubled = _Ring()
@@ -72,9 +81,11 @@ class Explanations:
 
     def about(self, request_id: str) -> list[Explanation]:
         """Those of requests with this id, newest first."""
-        return [
-            self._decoder.decode(one.data) for one in self._newest() if one.summary.request_id == request_id
-        ]
+        newest = self._newest()
+        found = [self._decoder.decode(one.data) for one in newest if one.summary.request_id == request_id]
+        if not found and (record := self._failure(request_id)) is not None:
+            found = [explained_failure(record)]
+        return found
 
     def recent(self) -> list[Summary]:
         """All that are kept, newest first."""

@@ -356,6 +356,11 @@ class Instance:
         """The last errors answered here, newest first."""
         return [encode_plain(record) for record in islice(reversed(self._failures), most)]
 
+    def failure(self, request_id: str) -> FailureRecord | None:
+        """The last error that was answered here to a request with this id."""
+        found = (record for record in reversed(self._failures) if record.request_id == request_id)
+        return next(found, None)
+
     def sample(self) -> FleetSample:
         """The state of the fleet at this moment, for the metrics."""
         checks, no_durations = self._checks, Durations()

@@ -102,7 +102,12 @@ class Supervisor:
         ledger = Ledger(self._segment)
         events = EventLog()
         around = Surroundings(ledger, events, clock, log, loop, self._broadcast, most)
-        self._explanations = Explanations(spec, broadcast=self._broadcast, clock=clock)
+        self._explanations = Explanations(
+            spec,
+            broadcast=self._broadcast,
+            failure=lambda request_id: self._instance.failure(request_id),
+            clock=clock,
+        )
         self._plane = plane = ControlPlane(plan, listening.addresses, bound_address(admin), around)
         self._workers = Workers(
             self._generation(plan, listening, plane.places()),

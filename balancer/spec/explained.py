@@ -37,8 +37,9 @@ class SplitTaken(Part, frozen=True, kw_only=True):
 
 
 class PinTaken(Part, frozen=True, kw_only=True):
-    """What sticky sessions did. `result`: `hit`, `diverted` (its upstream could not take it), `invalid` (the
-    pin names no upstream), `none` (the client has no pin). `upstream`: to which the client was pinned."""
+    """What sticky sessions did. `result` is as in the access log: `hit`, `new` (the client has no pin),
+    `overflow` (its upstream had no slot), `repinned` (its upstream does not serve), `invalid` (the pin names
+    no upstream). `upstream`: to which the client was pinned."""
 
     result: str
     upstream: str | None
@@ -131,8 +132,9 @@ class StepSeen(Part, frozen=True, kw_only=True):
 
 class Explanation(Part, frozen=True, kw_only=True):
     """One request. `why` it is kept: `failure`, `retry`, `sample`, `header`, `watch`. `began` is ISO 8601 in
-    UTC. `status` is 499 if the client left. `fields` are header fields of the request, masked. `notes`: what
-    is not known, and why."""
+    UTC. `status` is 499 if the client left. `fields` are header fields of the request, masked.
+    `not_again`: why it was not sent once more after its last attempt, "" if there was no need. `trace_id` is
+    None if traces are off. `notes`: what is not known, and why."""
 
     request_id: str
     why: str
@@ -155,6 +157,8 @@ class Explanation(Part, frozen=True, kw_only=True):
     choices: tuple[ChoiceSeen, ...]
     waits: tuple[WaitSeen, ...]
     attempts: tuple[AttemptSeen, ...]
+    not_again: str
     cut: Cut | None
+    trace_id: str | None
     story: tuple[StepSeen, ...]
     notes: tuple[str, ...]

@@ -72,7 +72,7 @@ def explanation(**changes: Any) -> Explanation:
         "pool": "web",
         "route": ROUTE,
         "split": SplitTaken(pool="web", key="cookie", weights={"web": 90, "new": 10}, note=""),
-        "pin": PinTaken(result="none", upstream=None, text="the client has no pin"),
+        "pin": PinTaken(result="new", upstream=None, text="the client has no pin"),
         "choices": (CHOICE,),
         "waits": (WaitSeen(what="dial", at=0.0, duration=4.0, upstream="app1:8000", result="refused"),),
         "attempts": (
@@ -87,6 +87,8 @@ def explanation(**changes: Any) -> Explanation:
                 detail="connection refused",
             ),
         ),
+        "not_again": "no other upstream was left, or had room",
+        "trace_id": None,
         "cut": Cut(reason="connect_refused", source="upstream", detail="refused", phase="dialling", limit=""),
         "story": (StepSeen(at=0.0, kind="route", text="took route web: every request"),),
         "notes": (),

@@ -123,7 +123,7 @@ async def test_a_pin_that_is_diverted_says_why() -> None:
                 answer = await session.get(url, headers={"X-Request-ID": "pins"})
                 pin = answer.headers["Set-Cookie"].partition(";")[0]
             first = await explained(balancer, "pins")
-            assert first["pin"]["result"] == "none"
+            assert first["pin"]["result"] == "new"
             async with aiohttp.ClientSession() as session:
                 admin = f"http://127.0.0.1:{balancer.admin_port}/api/pools/default/upstreams/"
                 await session.patch(admin + first["upstream"], json={"admin_state": "maintenance"})
@@ -131,7 +131,7 @@ async def test_a_pin_that_is_diverted_says_why() -> None:
                 await ask(balancer, "diverted", Cookie=pin)
                 _, answer = await api(balancer, "/api/explain/diverted")
                 found = [
-                    each for each in answer.get("explanations", ()) if each["pin"]["result"] == "diverted"
+                    each for each in answer.get("explanations", ()) if each["pin"]["result"] == "repinned"
                 ]
                 if found:
                     break

@@ -236,7 +236,7 @@ def test_a_wait_in_the_queue_is_shown(make_harness: MakeHarness) -> None:
     assert [one.upstream for one in waited.choices] == [None, "app1:8000"]
 
 
-def test_a_pin_that_cannot_be_kept_is_diverted(make_harness: MakeHarness) -> None:
+def test_a_pin_that_cannot_be_kept_says_why(make_harness: MakeHarness) -> None:
     harness = make_harness(2, sticky=OWN, explain_sample=1.0)
     first, second = tokens(harness, 2)
     explained(harness)
@@ -249,7 +249,7 @@ def test_a_pin_that_cannot_be_kept_is_diverted(make_harness: MakeHarness) -> Non
     session.send(b"pin=" + second)
     session.serving.receive(OK)
     pins = [one.pin for one in explained(harness)]
-    assert [pin and pin.result for pin in pins] == ["hit", "invalid", "diverted"]
+    assert [pin and pin.result for pin in pins] == ["hit", "invalid", "repinned"]
     assert pins[2] is not None
     assert pins[2].text == (
         "the client is pinned to app2:8000, which could not take it: ejected: active_check"

@@ -1,11 +1,12 @@
 """The explanations that the supervisor keeps: the last ones, in bounded memory."""
 
 from balancer.admin.explained import Wish
-from balancer.messages import Explained, Watch
-from balancer.runtime import explanations
+from balancer.messages import Explained, FailureRecord, Watch
+from balancer.runtime import explanations, failed
 from balancer.runtime.explanations import MOST, Explanations
 from tests.fakes.explained import explanation
 from tests.fakes.loop import FakeClock
+from tests.fakes.messages import failure_record
 from tests.fakes.specs import worker_spec
 
 
@@ -15,8 +16,9 @@ class Kept:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.told: list[Watch] = []
+        self.failures: dict[str, FailureRecord] = {}
         spec = worker_spec(explain_sample=0.25, trusted_proxies=["10.0.0.0/8"])
-        self.all = Explanations(spec, broadcast=self.told.append, clock=self.clock)
+        self.all = Explanations(spec, broadcast=self.told.append, failure=self.failures.get, clock=self.clock)
 
     def take(self, *ids: str, why: str = "failure", **changes: object) -> None:
         for one in ids:
@@ -35,6 +37,20 @@ def test_the_newest_is_first() -> None:
     (found,) = kept.all.about("b")
     assert found == explanation(request_id="b")
     assert kept.all.about("d") == []
+
+
+def test_an_error_that_no_worker_has_explained_has_what_is_known() -> None:
+    kept = Kept()
+    kept.failures["r1"] = failure_record(784111777.0, "/x?...")
+    (found,) = kept.all.about("r1")
+    assert (found.request_id, found.began, found.target) == ("r1", "1994-11-06T08:49:37.000Z", "/x?...")
+    assert [one.text for one in found.story] == [
+        "app1:8000 failed: connect_refused",
+        "the balancer answered 502 itself: connect_refused, connection refused",
+    ]
+    assert found.notes == (failed.NOTE,)
+    kept.take("r1")
+    assert kept.all.about("r1")[0].notes == ()
 
 
 def test_an_id_that_comes_again_has_several() -> None:

@@ -26,11 +26,12 @@ const noted = (text, note) => (note ? `${text} (${note})` : text);
 
 function route({ name, number, conditions, earlier, left_out: left, note }) {
   const where = number ? `${name}, number ${number}` : name;
+  const asks = conditions.length ? `: ${conditions.join(", ")}` : "";
   const others = earlier.map((one) => el("li", {}, `not ${one.name}: ${one.unmet.join(", ") || "it would match now"}`));
   if (left) others.push(el("li", {}, `nor ${left} others before it`));
   return [
     "route",
-    el("div", {}, noted(`${where}: ${conditions.join(", ")}`, note), el("ul", { class: "note" }, ...others)),
+    el("div", {}, noted(`${where}${asks}`, note), el("ul", { class: "note" }, ...others)),
   ];
 }
 
@@ -98,13 +99,14 @@ function explanation(one) {
     el("h2", {}, `${one.method} ${one.host}${one.target}`),
     facts(
       ["answer", `${one.status} after ${words.duration(one.duration)}, ${one.response_bytes} bytes`],
-      ["client", `${one.client}, by ${one.scheme}`],
+      ["client", `${one.client}${one.scheme ? `, by ${one.scheme}` : ""}`],
       ["began", one.began],
+      one.trace_id && ["trace", one.trace_id],
       ["kept, as", WHY[one.why] ?? one.why],
       route(one.route),
       split && ["side", noted(`${split.pool} of ${weights.join(", ")}, by ${split.key}`, split.note)],
       one.pin && ["pin", `${one.pin.result}: ${one.pin.text}`],
-      cut && ["cut by", `${cut.reason}: ${cut.detail}. It was ${cut.phase}. To act: ${cut.source}.`],
+      cut && ["cut by", `${cut.reason}: ${cut.detail}${cut.phase ? `; it was ${cut.phase}` : ""}. To act: ${cut.source}.`],
       cut?.limit && ["limit", el("code", {}, `BALANCER_${cut.limit}`)],
     ),
     el("h3", {}, "What happened"),

@@ -46,8 +46,8 @@ class Told:
 
 
 @asynccontextmanager
-async def alertmanager(directory: Path, shipped: str) -> AsyncIterator[Told]:
-    """One with the shipped configuration, but for its receiver; nothing is held back, or inhibited."""
+async def alertmanager(directory: Path, shipped: str, *, inhibits: bool = False) -> AsyncIterator[Told]:
+    """One with the shipped configuration, but for its receiver and patience; it may inhibit as that says."""
     command = tool("prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
     told = Told(free_port())
     application = web.Application()
@@ -60,7 +60,8 @@ async def alertmanager(directory: Path, shipped: str) -> AsyncIterator[Told]:
     config = yaml.safe_load(shipped)
     config["route"] |= {"group_wait": "100ms", "group_interval": "1s"}
     config["receivers"][0]["webhook_configs"] = [{"url": f"http://{host}:{port}/"}]
-    del config["inhibit_rules"]
+    if not inhibits:
+        del config["inhibit_rules"]
     file = directory / "alertmanager.json"
     file.write_text(json.dumps(config))
     process = await asyncio.create_subprocess_exec(

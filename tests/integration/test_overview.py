@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,10 @@ async def test_an_ejection_is_the_first_finding_and_in_the_stream(tmp_path: Path
         await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
         found = (await overview(balanced.balancer))["findings"][0]
         assert found["text"] == (f"{two.address} of pool default is out: 503 on /. One other serves.")
+        recorded = (await get(balanced.balancer.admin_port, "/api/history?only=pool:default")).json()
+        changes = recorded["states"]["default"][two.address]
+        assert changes[-1][1] == "ejected"
+        assert abs(changes[-1][0] - datetime.fromisoformat(found["since"]).timestamp()) < 3
 
 
 async def test_rates_and_history_count_what_clients_sent_and_survive_a_reload(tmp_path: Path) -> None:
@@ -84,3 +90,23 @@ async def test_rates_and_history_count_what_clients_sent_and_survive_a_reload(tm
         after = (await history(balancer))["series"]["route:default"]["rps"]["fine"]
         peak = max(value for value in before if value is not None)
         assert peak in after
+
+
+@pytest.mark.slow
+async def test_a_replica_that_is_slow_and_serves_is_named(tmp_path: Path) -> None:
+    async with scene(tmp_path) as (balanced, one, two):
+        balancer = balanced.balancer
+        await balanced.reload(upstreams=[one.address, two.address], policy="round_robin")
+        two.takes = 0.08
+        until_then, found = time.monotonic() + 40, None
+        while found is None and time.monotonic() < until_then:
+            await asyncio.gather(*(get(balancer.port) for _ in range(4)))
+            first = (await overview(balancer))["findings"][0]
+            found = first if "stands out" in first["text"] else None
+        assert found is not None
+        assert (found["upstream"], found["level"]) == (two.address, "watch")
+        tree = await overview(balancer)
+        ill = tree["pools"]["default"]["upstreams"][two.address]
+        assert (ill["state"], ill["whose"]) == ("active", "upstream")
+        assert ill["why"].startswith("its p95 is ")
+        assert tree["pools"]["default"]["upstreams"][one.address]["why"] == ""

@@ -67,7 +67,9 @@ class Http1Stream(ClientSide):
         self._transport = transport
         self._context = context
         self.peer = peer
-        self.tls = "" if peer.scheme == b"http" else transport.get_extra_info("ssl_object").version()
+        # None also at the TLS listener, for a client that speaks plain HTTP there.
+        session = None if peer.scheme == b"http" else transport.get_extra_info("ssl_object")
+        self.tls = "" if session is None else session.version()
         self.paused = False
         self.last_untaken = 0  # bytes the client had not taken at the last check
         self.own_lines = b""  # further field lines of our own responses, with their CRLFs

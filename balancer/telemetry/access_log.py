@@ -3,13 +3,13 @@
 The supervisor, which alone writes to stdout, passes them on as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
 from balancer.telemetry.combined_line import CombinedRenderer
 from balancer.telemetry.log_entry import Entry
-from balancer.telemetry.log_line import FIELDS, LineRenderer, Renderer
+from balancer.telemetry.log_line import FIELDS, LineRenderer
 from balancer.telemetry.logfmt_line import LogfmtRenderer
 
 MAX_BATCH: Final = 20_000  # lines
@@ -19,10 +19,10 @@ COMBINED: Final = "combined"
 FORMATS: Final = (JSON, LOGFMT, COMBINED)
 
 
-def _renderer(format: str, fields: tuple[str, ...]) -> Renderer:
+def _renderer(format: str, fields: tuple[str, ...]) -> Callable[[Entry], str]:
     if format == COMBINED:
-        return CombinedRenderer()
-    return LogfmtRenderer(fields) if format == LOGFMT else LineRenderer(fields)
+        return CombinedRenderer().render
+    return LogfmtRenderer(fields).render if format == LOGFMT else LineRenderer(fields).render
 
 
 class AccessLog:
@@ -32,7 +32,7 @@ class AccessLog:
     logged. If the log is not `enabled`, `begin` need not be called.
     """
 
-    __slots__ = ("_batch", "_entry", "_random", "_renderer", "_sample", "dropped", "enabled", "is_sample")
+    __slots__ = ("_batch", "_entry", "_random", "_render", "_sample", "dropped", "enabled", "is_sample")
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class AccessLog:
         self.is_sample = sample < 1.0
         self._random = rng
         self._batch: list[str] = []
-        self._renderer = _renderer(format, tuple(fields))
+        self._render = _renderer(format, tuple(fields))
         self._entry = Entry()  # the same one for each exchange
 
     def begin(self, trouble: bool) -> Entry | None:
@@ -65,7 +65,7 @@ class AccessLog:
 
     def add(self, entry: Entry) -> None:
         """Log the entry that `begin` returned."""
-        self._batch.append(self._renderer.render(entry))
+        self._batch.append(self._render(entry))
 
     def take(self) -> list[str]:
         """The lines since the last call, without newlines."""

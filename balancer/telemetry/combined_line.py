@@ -10,7 +10,7 @@ from typing import Final
 
 from balancer.http.headers import values_in
 from balancer.telemetry.log_entry import Entry
-from balancer.telemetry.log_line import MAX_VALUE, Renderer
+from balancer.telemetry.log_line import MAX_VALUE
 
 _AGENT_AND_REFERER: Final = (b"user-agent", b"referer")
 _ESCAPED: Final[dict[int, str]] = {
@@ -19,7 +19,7 @@ _ESCAPED: Final[dict[int, str]] = {
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-class CombinedRenderer(Renderer):
+class CombinedRenderer:
     """Renders lines of a fixed form."""
 
     __slots__ = ("_second", "_time")

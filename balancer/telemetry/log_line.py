@@ -4,7 +4,6 @@ Much of a line repeats: what a client says about itself in each of its requests,
 Those parts are rendered once and remembered; a line is made of them and of what is new.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -64,17 +63,7 @@ _PAIRS: Final = [f"{number:02d}" for number in range(100)]
 KeyT = TypeVar("KeyT")
 
 
-class Renderer(ABC):
-    """Makes lines of entries, in one format."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def render(self, entry: Entry) -> str:
-        """The line, without newline; it has no control characters."""
-
-
-class LineRenderer(Renderer):
+class LineRenderer:
     """Renders lines with `fields` in the given order; fields without a value are left out.
 
     The line with all fields of a request that an upstream answered has a short cut, with parts of several

@@ -10,13 +10,13 @@ from typing import Final
 import orjson
 
 from balancer.telemetry.log_entry import Entry
-from balancer.telemetry.log_line import LineRenderer, Renderer
+from balancer.telemetry.log_line import LineRenderer
 
 _PLAIN: Final = re.compile(r'"([^\s"=\\\x00-\x20\x7f-\xa0]+)"')
 _NULL: Final = "null"
 
 
-class LogfmtRenderer(Renderer):
+class LogfmtRenderer:
     """Renders lines with fields in the given order; fields without a value are left out."""
 
     __slots__ = ("_fields", "_json")

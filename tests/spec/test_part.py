@@ -102,4 +102,5 @@ def test_a_spec_is_shown_as_plain_data() -> None:
         "enabled": True,
         "sample": 1.0,
         "fields": ("time",),
+        "format": "json",
     }

@@ -35,7 +35,7 @@ def findings(facts: Facts) -> list[FindingShape]:
     """All of them, worst first; if nothing is wrong, one that says so."""
     those = [
         *of_pools(facts.pools),
-        *of_routes(facts.routes, facts.pools),
+        *of_routes(facts.routes, facts.pools, facts.now),
         *of_workers(facts.workers),
         *of_certificates(facts.certificates, facts.now),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from balancer.overview.finding import Found, found, rate
-from balancer.overview.shape import PoolShape, UpstreamShape
+from balancer.overview.shape import OverloadShape, PoolShape, UpstreamShape
 
 NAMED: Final = 5  # upstreams of a pool with a sentence of their own; the others are counted
 FEW: Final = 3  # that one sentence names
@@ -63,14 +63,10 @@ def _of_pool(name: str, pool: PoolShape) -> Iterator[Found]:
             pool=name,
         )
     if (overload := pool["overload"]) is not None:
-        left = (
-            f", and {rate(overload['left'])}/s were left waiting by their clients" if overload["left"] else ""
-        )
         yield found(
             2,
             "bad",
-            f"Pool {name} is overloaded: it serves {rate(overload['served'])}/s and refuses "
-            f"{rate(overload['refused'])}/s{left}.",
+            f"Pool {name} is overloaded: it serves {_rates(overload, pool['queue'])}.",
             "Add replicas, or reduce the load. The balancer refuses what the upstreams cannot serve in time.",
             pool=name,
             since=overload["since"],
@@ -93,6 +89,16 @@ def _of_pool(name: str, pool: PoolShape) -> Iterator[Found]:
             "Look at the name server or the file; the balancer goes on asking.",
             pool=name,
         )
+
+
+def _rates(overload: OverloadShape, waiting: int) -> str:
+    """`402/s and refuses 798/s; 131 wait for a slot`."""
+    text = f"{rate(overload['served'])}/s"
+    if overload["refused"]:
+        text += f" and refuses {rate(overload['refused'])}/s"
+    if overload["left"]:
+        text += f", and {rate(overload['left'])}/s were left waiting by their clients"
+    return f"{text}; {waiting:,} wait for a slot" if waiting else text
 
 
 _RANKS: Final[dict[str, int]] = {

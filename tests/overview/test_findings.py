@@ -80,6 +80,12 @@ OVERLOAD = {"since": TIME, "served": 402.0, "refused": 798.4, "left": 2.0}
             "serves 402/s and refuses 798/s, and 2.0/s were left",
             id="overload",
         ),
+        pytest.param(
+            {"overload": {**OVERLOAD, "refused": 0.0, "left": 0.0}, "queue": 131},
+            "bad",
+            "is overloaded: it serves 402/s; 131 wait for a slot.",
+            id="overload without refusals",
+        ),
         pytest.param({"queue": 7}, "watch", "7 requests of pool web wait for a slot", id="queue"),
         pytest.param(
             {"problems": {"dns://app:80": "no such name"}},
@@ -206,6 +212,20 @@ def test_the_only_upstream_that_is_ill_is_the_first_suspect(ill: UpstreamShape, 
     assert found["text"] == f"Route web fails: 30% of its 200 requests of the last 10 s. {words}"
     assert (found["pool"], found["upstream"], found["since"]) == ("default", "app2", TIME)
     assert found["todo"] == ill["todo"]
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        pytest.param(UNRESOLVED, id="it has no address"),
+        pytest.param(upstream_shape(**{**OUT, "since": "1994-11-06T07:00:00.000Z"}), id="out for long"),
+    ],
+)
+def test_one_that_gets_no_requests_is_no_suspect(out: UpstreamShape) -> None:
+    pools = {"default": pool_shape(upstreams(upstream_shape(), out))}
+    found = route(pools, rates=rates_shape(20.0, 0.3))
+    assert found["text"] == "Route web fails: 30% of its 200 requests of the last 10 s."
+    assert found["upstream"] is None
 
 
 def test_of_two_that_are_ill_none_is_the_suspect() -> None:

@@ -255,7 +255,10 @@ class Connecting(DialOwner):
         """An upstream is about to be chosen: note among which, if the request is explained."""
         account = self._seeker.account
         if account is not None:
-            account.look(picture(self._side.pool, self.tried, now))
+            try:
+                account.look(picture(self._side.pool, self.tried, now))
+            except Exception as error:  # it must not cost the request
+                self._context.report(error)
 
     def _note(self, upstream: Upstream) -> None:
         account = self._seeker.account

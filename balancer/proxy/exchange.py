@@ -186,29 +186,37 @@ class Exchange(ExchangeState):
         self.late_ns = 0
         if context.tracing is not None:
             self._trace(context.tracing, head)
-        if context.explaining.on:
+        if context.explaining.on or head.explain:
             self._explain(now)
         return now
 
     def _explain(self, now: int) -> None:
         """Begin an account of this request, if somebody has asked for one."""
         route, context = self.route, self.context
-        account = context.explaining.asked(self.head, self.peer, route, now)
+        try:
+            account = context.explaining.asked(self.head, self.peer, route, now)
+            if account is not None and not route.answers:
+                account.look(picture(self.side.pool, (), now))
+        except Exception as error:  # it must not cost the request
+            context.report(error)
+            return
         if account is not None:
             self.account = account
             self.holds = True
-            if not route.answers:
-                account.look(picture(self.side.pool, (), now))
 
     def troubled(self) -> Account | None:
         account = self.account
         if account is None:
-            account = self.context.explaining.troubled(self.head, self.peer, self.route, self.started_ns)
+            context, started = self.context, self.started_ns
+            try:
+                account = context.explaining.troubled(self.head, self.peer, self.route, started)
+            except Exception as error:
+                context.report(error)
             if account is not None:
                 self.account = account
                 self.holds = True
                 for one in self.connecting.tried:
-                    account.chose(one, self.started_ns)
+                    account.chose(one, started)
         return account
 
     def _trace(self, tracing: Tracing, head: RequestHead) -> None:

@@ -29,22 +29,21 @@ _SECOND_NS: Final = 1_000_000_000
 
 
 class Explaining:
-    """`sample` is the share of requests that are explained, 0.0 to 1.0. `by_header`: there are peers that may
-    ask for it in a header field. `router` has the present routes."""
+    """`sample` is the share of requests that are explained, 0.0 to 1.0. `router` has the present routes.
+    `left_out`: explanations that were wanted since the last `take`, but are not made."""
 
-    __slots__ = ("_by_header", "_clock", "_left_out", "_random", "_reasons", "_records", "_sample", "_second",
-                 "_used", "_watching", "on", "router")  # fmt: skip
+    __slots__ = ("_clock", "_random", "_reasons", "_records", "_sample", "_second",
+                 "_used", "_watching", "left_out", "on", "router")  # fmt: skip
 
-    def __init__(self, sample: float, by_header: bool, router: Router, clock: Clock, rng: Random) -> None:
+    def __init__(self, sample: float, router: Router, clock: Clock, rng: Random) -> None:
         self.router = router
         self._sample = sample
-        self._by_header = by_header
         self._clock = clock
         self._random = rng
         self._watching: Watching | None = None
         self._reasons: RouteReasons | None = None
         self._records: list[Explanation] = []
-        self._left_out = 0
+        self.left_out = 0
         self._second = -1
         self._used = {FAILURE: 0, WATCH: 0}
         self.on = False
@@ -52,7 +51,7 @@ class Explaining:
 
     def _turn(self) -> None:
         """Whether a look at each request is needed has changed."""
-        self.on = self._sample > 0 or self._by_header or self._watching is not None
+        self.on = self._sample > 0 or self._watching is not None
 
     def watch(self, watch: Watch) -> None:
         """Explain these from now on, instead of those before."""
@@ -61,9 +60,15 @@ class Explaining:
         self._turn()
 
     def asked(self, head: RequestHead, peer: Peer, route: Route, now_ns: int) -> Account | None:
-        """The account of a request that begins, if somebody wants it. Called while it is `on`."""
+        """The account of a request that begins, if somebody wants it. Called while it is `on`, and if the
+        head asks for it."""
         why = self._why(head, peer, route, now_ns)
-        return self._begin(why, WATCH, True, head, peer, route, now_ns) if why else None
+        if not why:
+            return None
+        account = self._begin(why, WATCH, True, head, peer, route, now_ns)
+        if account is None:
+            self.left_out += 1
+        return account
 
     def troubled(self, head: RequestHead, peer: Peer, route: Route, now_ns: int) -> Account | None:
         """The account of a request that has had none, and is in trouble now."""
@@ -89,7 +94,6 @@ class Explaining:
             self._second = second
             self._used = {FAILURE: 0, WATCH: 0}
         if self._used[kind] >= PER_SECOND:
-            self._left_out += 1
             return None
         self._used[kind] += 1
         reasons = self._reasons
@@ -107,10 +111,10 @@ class Explaining:
 
     def take(self) -> list[Explained]:
         """Messages with those since the last call, oldest first; one each, as they may be long."""
-        if not self._records and not self._left_out:
+        if not self._records and not self.left_out:
             return []
         records, self._records = self._records, []
-        left_out, self._left_out = self._left_out, 0
+        left_out, self.left_out = self.left_out, 0
         messages = [Explained(records=(record,)) for record in records]
         return [*messages, Explained(left_out=left_out)] if left_out else messages
 

@@ -84,7 +84,9 @@ class Journal:
         self._count(failure)
         self._failures.append(exchange_failure(exchange, failure, detail, self._clock.wall()))
         account = exchange.troubled()
-        if account is not None:
+        if account is None:
+            exchange.context.explaining.left_out += 1
+        else:
             account.fail(detail, exchange.response_begun)
             if failure.reason in _WITHOUT_ANY and not account.saw:
                 # It was refused at its first choice: now.

@@ -122,9 +122,7 @@ def build_data_plane(
         membership.resume(segment.page(start.heritage.page).row, start.heritage.part)
     routing = Routing(pools, place.cells, batch, limits.max_connections, spec.tls)
     routers = routing.routers(spec.routes, rows.routes)
-    explaining = Explaining(
-        spec.explain_sample, bool(listener.trusted_proxies), routers[-1], clock, Random(os.urandom(16))
-    )
+    explaining = Explaining(spec.explain_sample, routers[-1], clock, Random(os.urandom(16)))
     if start.watch is not None:
         explaining.watch(start.watch)
     proxy = ProxyContext(

@@ -298,6 +298,64 @@ def test_a_client_that_leaves_is_the_end(make_harness: MakeHarness) -> None:
     assert (record.status, story(record)[-1]) == (499, "the client left")
 
 
+def test_errors_that_are_not_explained_are_counted(make_harness: MakeHarness) -> None:
+    harness = make_harness(1)
+    harness.refuse(1)
+    for _ in range(PER_SECOND + 3):
+        harness.ask()
+    messages = harness.proxy.take_explanations()
+    assert len([record for message in messages for record in message.records]) == PER_SECOND
+    assert sum(message.left_out for message in messages) == 3
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("is_asked_for", [True, False], ids=["asked for", "in trouble"])
+def test_a_bug_in_it_costs_no_request(make_harness: MakeHarness, is_asked_for: bool) -> None:
+    harness = make_harness(2, explain_sample=1.0 if is_asked_for else 0.0)
+    harness.expects_bug = True
+    harness.proxy.context.explaining.router = None  # type: ignore[assignment]  # the bug
+    harness.refuse(1)
+    client = harness.ask(GET)
+    harness.answer()
+    assert client.take() == OK
+    assert explained(harness) == []
+    assert "AttributeError" in str(harness.logs)
+
+
+@pytest.mark.plain
+def test_a_bug_in_the_story_costs_no_request(make_harness: MakeHarness) -> None:
+    harness = make_harness(1, explain_sample=1.0)
+    harness.expects_bug = True
+    client = harness.ask(GET)
+    account = harness.proxy._clients.copy().pop().exchange.account
+    assert account is not None
+    account.route = None  # type: ignore[assignment]  # the bug
+    harness.answer()
+    assert client.take() == OK
+    assert explained(harness) == []
+    harness.ask(GET, client)
+    harness.answer()
+    assert len(explained(harness)) == 1
+
+
+def test_why_it_is_not_sent_again(make_harness: MakeHarness) -> None:
+    harness = make_harness(2, retry={"max_attempts": 2})
+    harness.ask(GET)
+    harness.upstream.receive_eof()
+    harness.settle()
+    harness.upstream.receive_eof()
+    harness.settle()
+    assert only(harness).not_again == "it had all its attempts (RETRY__MAX_ATTEMPTS is 2)"
+    harness.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    harness.upstream.receive_eof()
+    harness.settle()
+    record = only(harness)
+    assert (
+        record.not_again == "an app may have read it, and its method may not be sent twice (RETRY__METHODS)"
+    )
+    assert story(record)[-2] == f"not sent again: {record.not_again}"
+
+
 def test_nothing_is_left_of_it_for_the_next_request(make_harness: MakeHarness) -> None:
     harness = make_harness(2)
     client = harness.ask(GET)

@@ -69,8 +69,9 @@ class RequestHead:
     is missing): an idle client keeps its head. `known` is the remembered head with the same fields, if
     `head_memory` has one. `pin` is what `pin_reader` found in the cookies, `logged` its parts of access-log
     lines; they stay with a repeated head. `balancers` are the balancers named in Via, None if there are none,
-    which is nearly always so, or if this one is not among them. `trace` is what the client says of its trace,
-    in fields that are not among `lines`; None if traces are off."""
+    which is nearly always so, or if this one is not among them. `explain`: X-Balancer-Explain asks for it;
+    then `balancers` is not None, so that no other request needs a test for this. `trace` is what the client
+    says of its trace, in fields that are not among `lines`; None if traces are off."""
 
     __slots__ = ("balancers", "explain", "facts", "forwarding", "host", "joined", "keep_alive", "known",
                  "length", "lines", "logged", "method", "minor", "outgoing", "pin", "pin_reader",
@@ -323,6 +324,8 @@ def parse_request_lines(
             states.append(field.value)
         elif kind == EXPLAIN:
             head.explain = field.value == b"1"
+            if head.explain and head.balancers is None:
+                head.balancers = []
         elif kind == EXPECT and minor == 1:  # in HTTP/1.0 it is ignored (RFC 9110 section 10.1.1)
             kept.append(field.line)
     if target[0] != _SLASH and not (target == b"*" and method == b"OPTIONS"):

@@ -84,12 +84,15 @@ class Exchange(ExchangeState):
             self.fail(POOL_HOLDS_TOO_MANY, "")
             return
         if head.balancers is not None:
+            if head.explain:
+                self._explain(now)
             pool, peer = self.side.pool.name, self.client.peer.address
             if self.context.loops.closes(head.balancers, pool, peer):
                 self.connecting.reset()
                 self.fail(LOOP_DETECTED, self.context.loops.detail)
                 return
-            head.balancers = None  # the answer is the same if this parsed head is used again
+            if not head.explain:
+                head.balancers = None  # the answer is the same if this parsed head is used again
         if size:
             self.unsent = (body,)
         self.deadline_ns = now + (route.timeouts.first_byte_ns if whole else route.timeouts.idle_ns)
@@ -99,6 +102,8 @@ class Exchange(ExchangeState):
 
     def _stopped(self, route: Route) -> bool:
         """Answer a request that no pool gets; returns whether that is so."""
+        if self.head.explain:
+            self._explain(self.started_ns)
         until = route.read_only_until_ns
         if until and until <= self.started_ns:
             route.read_only_until_ns = until = 0
@@ -186,13 +191,15 @@ class Exchange(ExchangeState):
         self.late_ns = 0
         if context.tracing is not None:
             self._trace(context.tracing, head)
-        if context.explaining.on or head.explain:
+        if context.explaining.on:
             self._explain(now)
         return now
 
     def _explain(self, now: int) -> None:
         """Begin an account of this request, if somebody has asked for one."""
         route, context = self.route, self.context
+        if self.account is not None:
+            return
         try:
             account = context.explaining.asked(self.head, self.peer, route, now)
             if account is not None and not route.answers:

@@ -60,7 +60,7 @@ class Explaining:
         self._turn()
 
     def asked(self, head: RequestHead, peer: Peer, route: Route, now_ns: int) -> Account | None:
-        """The account of a request that begins, if somebody wants it. Called while it is `on`, and if the
+        """The account of a request that begins, if somebody wants it. Call it while it is `on`, and if the
         head asks for it."""
         why = self._why(head, peer, route, now_ns)
         if not why:

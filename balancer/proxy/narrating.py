@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from balancer.errors import Failure
 from balancer.proxy.account import Account, Chosen, Ended, Wait
 from balancer.proxy.cuts import cut
-from balancer.proxy.state import ExchangeState
+from balancer.proxy.state import CLIENT_GONE_STATUS, ExchangeState
+from balancer.proxy.story import story
 from balancer.spec.explained import (
     AttemptSeen,
     CandidateSeen,
@@ -32,6 +32,13 @@ _LONGEST_DETAIL: Final = 256
 def explanation(exchange: ExchangeState, account: Account, duration: int, wall: float) -> Explanation:
     """`duration` in ns; `wall`, the time of its end, in seconds since the epoch."""
     telling = _Telling(exchange, account, duration)
+    split, choices = telling.split(), tuple(telling.choices())
+    waits, attempts = tuple(telling.waits()), tuple(telling.attempts())
+    steps = story(account.route, split, choices, waits, attempts)
+    if account.not_again:
+        text = f"not sent again: {account.not_again}"
+        steps.append(StepSeen(at=duration / 1e6, kind="retry", text=text))
+    steps.append(StepSeen(at=duration / 1e6, kind="end", text=telling.end()))
     head = exchange.head
     served = exchange.own_attempt.upstream.id if telling.is_sent else None
     tried = exchange.connecting.tried if telling.has_pool else ()
@@ -53,15 +60,15 @@ def explanation(exchange: ExchangeState, account: Account, duration: int, wall: 
         upstream=served or (tried[-1].id if tried else None),
         pool=exchange.side.pool_name or None,
         route=account.route,
-        split=telling.split(),
+        split=split,
         pin=telling.pin(),
-        choices=tuple(telling.choices()),
-        waits=tuple(telling.waits()),
-        attempts=tuple(telling.attempts()),
+        choices=choices,
+        waits=waits,
+        attempts=attempts,
         not_again=account.not_again,
         trace_id=exchange.trace_id.decode("latin-1") or None,
         cut=None if failure is None else cut(exchange, account, failure),
-        story=tuple(telling.story(failure)),
+        story=tuple(steps),
         notes=() if account.is_whole else (LATE,),
     )
 
@@ -97,7 +104,7 @@ class _Telling:
         answered = own.first_byte_ns >= 0
         failure = exchange.failure
         result = f"{exchange.status}" if answered or failure is None else failure.reason
-        if exchange.status == 499 and not answered:
+        if exchange.status == CLIENT_GONE_STATUS and not answered:
             result = "client_gone"
         last = Ended(own.upstream, self._started + self._duration, result, "")
         last.sent_ns = own.started_ns
@@ -276,107 +283,17 @@ class _Telling:
             for one in self._attempts
         ]
 
-    # --- the story
-
-    def story(self, failure: Failure | None) -> list[StepSeen]:
-        steps = [self._matched(), *self._chosen_steps(), *self._wait_steps(), *self._attempt_steps()]
-        steps.sort(key=lambda step: step.at)
-        if self._account.not_again:
-            at = self._duration / 1e6
-            text = f"not sent again: {self._account.not_again}"
-            steps.append(StepSeen(at=at, kind="retry", text=text))
-        return [*steps, self._ended(failure)]
-
-    def _matched(self) -> StepSeen:
-        route = self._account.route
-        text = f"took route {route.name}: {', '.join(route.conditions)}"
-        if route.note:
-            text = f"{text} ({route.note})"
-        split = self.split()
-        if split is not None:
-            shares = ", ".join(f"{pool} {weight}" for pool, weight in split.weights.items())
-            text = f"{text}; side {split.pool} of {shares}, by {split.key}"
-        return StepSeen(at=0.0, kind="route", text=text)
-
-    def _chosen_steps(self) -> list[StepSeen]:
-        steps = []
-        for one in self.choices():
-            free = sum([1 for each in one.candidates if each.state == "free"], 0)
-            if one.upstream is None:
-                text = f"no upstream to choose: {_state_of(one, free)}"
-            elif one.by == "pin":
-                text = f"chose {one.upstream}: the client is pinned to it"
-            elif one.by == "policy":
-                text = f"chose {one.upstream} by {one.policy}"
-                if one.candidates:
-                    text = f"{text}, {_state_of(one, free)}"
-            else:
-                reason = "a backup, as no other is left" if one.by == "backup" else "a trial on probation"
-                text = f"chose {one.upstream}: {reason}"
-            steps.append(StepSeen(at=one.at, kind="choice", text=text))
-        return steps
-
-    def _wait_steps(self) -> list[StepSeen]:
-        steps = []
-        for one in self.waits():
-            lasted = "" if one.duration is None else f" for {one.duration:.1f} ms"
-            if one.what == "queue":
-                text = f"waited in the queue for a slot{lasted}: {one.result}"
-            else:
-                text = f"waited for a connection to {one.upstream}{lasted}: {one.result}"
-            steps.append(StepSeen(at=one.at, kind=one.what, text=text))
-        return steps
-
-    def _attempt_steps(self) -> list[StepSeen]:
-        steps = []
-        for one in self.attempts():
-            ended = one.ended or 0.0
-            if one.sent is None:
-                text = f"no connection to {one.upstream}: {one.result}"
-            else:
-                how = "an idle connection" if one.reused else "a new connection"
-                steps.append(StepSeen(at=one.sent, kind="sent", text=f"sent to {one.upstream} over {how}"))
-                if one.first_byte is not None:
-                    text = (
-                        f"{one.upstream} answered {one.result}"
-                        if one.result.isdigit()
-                        else (f"{one.upstream} began to answer, then {one.result}")
-                    )
-                    ended = one.first_byte if one.result.isdigit() else ended
-                else:
-                    text = f"{one.upstream} did not answer: {one.result}"
-            if one.detail:
-                text = f"{text}, {one.detail[:_LONGEST_DETAIL]}"
-            steps.append(StepSeen(at=ended, kind="attempt", text=text))
-        return steps
-
-    def _ended(self, failure: Failure | None) -> StepSeen:
-        exchange, account = self._exchange, self._account
-        at = self._duration / 1e6
-        if exchange.status == 499:
-            return StepSeen(at=at, kind="end", text="the client left")
+    def end(self) -> str:
+        """The last sentence of the story."""
+        exchange, account, failure = self._exchange, self._account, self._exchange.failure
+        if exchange.status == CLIENT_GONE_STATUS:
+            return "the client left"
         if failure is None:
-            return StepSeen(at=at, kind="end", text=f"the client got {exchange.status}, whole")
+            return f"the client got {exchange.status}, whole"
         why = account.detail or failure.text
         if account.was_begun:
-            return StepSeen(at=at, kind="end", text=f"the response broke off: {failure.reason}, {why}")
-        return StepSeen(
-            at=at, kind="end", text=f"the balancer answered {exchange.status} itself: {failure.reason}, {why}"
-        )
-
-
-def _state_of(choice: ChoiceSeen, free: int) -> str:
-    count = len(choice.candidates)
-    tried = sum([1 for one in choice.candidates if one.state == "tried"], 0)
-    full = sum([1 for one in choice.candidates if one.state == "full"], 0)
-    words = f"{free} of {count} candidates free" if count else "there are no candidates"
-    if full:
-        words = f"{words}, {full} full"
-    if tried:
-        words = f"{words}, {tried} tried"
-    if choice.passed_over:
-        words = f"{words}, {len(choice.passed_over)} not eligible"
-    return words
+            return f"the response broke off: {failure.reason}, {why}"
+        return f"the balancer answered {exchange.status} itself: {failure.reason}, {why}"
 
 
 def _why_not(choices: list[Chosen], upstream: Upstream) -> str:

@@ -9,7 +9,7 @@ from asyncio.subprocess import DEVNULL
 from contextlib import suppress
 from pathlib import Path
 
-from tests.fakes.instance import gone
+from tests.fakes.instance import gone, until
 from tests.fakes.pebble import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -47,8 +47,9 @@ class ReplicaProcesses:
             file.chmod(0o755)
 
     async def start(self, name: str) -> None:
-        """The first version of a replica, on a port of its own."""
-        address = f"127.0.0.1:{free_port()}"
+        """The first version of a replica, on a port of its own, where it serves from then on."""
+        port = free_port()
+        address = f"127.0.0.1:{port}"
         environ = {"REPLICA_LISTEN": address, "REPLICA_SERVICE_TIME": "lognormal:5ms"}
         lines = [f"export {key}={value}\n" for key, value in environ.items()]
         (self._directory / f"{name}.env").write_text("".join(lines))
@@ -59,6 +60,17 @@ class ReplicaProcesses:
         )
         (self._directory / f"{name}.pid").write_text(str(process.pid))
         self.addresses[name] = address
+
+        async def serves() -> bool:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return False
+            writer.close()
+            await writer.wait_closed()
+            return True
+
+        await until(serves)
 
     async def end(self) -> None:
         """End all of them."""

@@ -40,7 +40,7 @@ async def demo() -> AsyncIterator[dict[str, str]]:
             while "Ctrl-C" not in said:
                 said += (await process.stdout.readline()).decode()
         names = {f"{name}:8000": address for name, address in re.findall(r"(app\d) (127\S+)", said)}
-        for name, shown in (("127.0.0.1:8080", "balancer"), ("127.0.0.1:9901", "admin")):
+        for name, shown in (("127.0.0.1:8080", "balancer"), ("127.0.0.1:9901", "dashboard")):
             (address,) = re.findall(rf"^{shown} +http://(\S+)/", said, re.MULTILINE)
             names[name] = address
         yield names

@@ -267,7 +267,7 @@ class Access(Message, frozen=True, kw_only=True, tag="access"):
     """Lines of the access log, ready to be written.
 
     `packed` is the message as sent: the number of lines and the lines, each with a NUL before it in place of
-    the newline after it. Lines are JSON, so they contain neither, and a message remains one line.
+    the newline after it. In no format do lines have control characters, so a message remains one line.
     """
 
     packed: bytes

@@ -69,6 +69,6 @@ class AccessLogSettings(Group):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Share of requests logged, from 0 to 1. Those that got 5xx, that broke off, or that were "
-        "sent again are always logged.",
+        description="Share of requests logged, from 0 to 1. Those that got 5xx, that broke off, that were "
+        "sent again, or whose client left before the response are always logged.",
     )

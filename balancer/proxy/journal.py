@@ -19,7 +19,7 @@ from balancer.proxy.failure_record import (
 )
 from balancer.proxy.narrating import explanation
 from balancer.proxy.record import describe, describe_refusal
-from balancer.proxy.state import ExchangeState
+from balancer.proxy.state import CLIENT_GONE_STATUS, ExchangeState
 from balancer.proxy.traced import traced
 from balancer.proxy.tracing import ExchangeTrace
 from balancer.telemetry.access_log import AccessLog
@@ -120,10 +120,11 @@ class Journal:
 
 
 def _had_trouble(exchange: ExchangeState) -> bool:
-    """Whether it got 5xx, broke off, or was sent again."""
+    """Whether it got 5xx, broke off, was sent again, or its client left before the response."""
     failure = exchange.failure
     return (
         exchange.status >= 500
         or exchange.connecting.attempts > 1
         or (failure is not None and failure.status >= 500)
+        or (exchange.status == CLIENT_GONE_STATUS and not exchange.response_begun)
     )

@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import NoReturn
 
@@ -62,6 +63,7 @@ class Process:
         self.pid = child.pid
         self.stdout = asyncio.StreamReader()
         self.stderr = asyncio.StreamReader()
+        self._stdout_pipe: asyncio.ReadTransport | None = None
         self._ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(child.exit_fd, self._reap)
 
@@ -73,6 +75,21 @@ class Process:
     @property
     def returncode(self) -> int | None:
         return self._child.returncode
+
+    async def connect(self, stdout: int, stderr: int) -> None:
+        """Read the outputs from these descriptors."""
+        self._stdout_pipe = await _read(stdout, self.stdout)
+        await _read(stderr, self.stderr)
+
+    @contextmanager
+    def stdout_unread(self) -> Iterator[None]:
+        """Meanwhile nobody reads its stdout."""
+        assert self._stdout_pipe is not None
+        self._stdout_pipe.pause_reading()
+        try:
+            yield
+        finally:
+            self._stdout_pipe.resume_reading()
 
     async def wait(self) -> int:
         await self._ended.wait()
@@ -132,7 +149,6 @@ def forkserver() -> Forkserver:
 
 async def start(module: str, *arguments: str, environ: Mapping[str, str]) -> Process:
     """Like `asyncio.create_subprocess_exec`, with both outputs as pipes."""
-    loop = asyncio.get_running_loop()
     (our_stdout, stdout), (our_stderr, stderr) = os.pipe(), os.pipe()
     try:
         child = forkserver().start(module, *arguments, environ=environ, stdout=stdout, stderr=stderr)
@@ -140,12 +156,15 @@ async def start(module: str, *arguments: str, environ: Mapping[str, str]) -> Pro
         os.close(stdout)
         os.close(stderr)
     process = Process(child)
-    for stream, end in ((process.stdout, our_stdout), (process.stderr, our_stderr)):
-        await loop.connect_read_pipe(
-            partial(asyncio.StreamReaderProtocol, stream),
-            os.fdopen(end, "rb", 0),
-        )
+    await process.connect(our_stdout, our_stderr)
     return process
+
+
+async def _read(end: int, stream: asyncio.StreamReader) -> asyncio.ReadTransport:
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        partial(asyncio.StreamReaderProtocol, stream), os.fdopen(end, "rb", 0)
+    )
+    return transport
 
 
 def run(module: str, *arguments: str, environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":

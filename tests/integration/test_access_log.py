@@ -93,6 +93,25 @@ async def test_who_has_to_act_on_an_error_of_ours() -> None:
     assert [one["reason"] for one in line["failures"]] == ["connect_refused"]
 
 
+async def test_a_sample_of_none_is_a_log_of_trouble() -> None:
+    settings = {"ACCESS_LOG__SAMPLE": "0", **PLAIN}
+    async with app_replica() as app, running(UPSTREAMS=app.address, **settings) as balancer:
+        assert (await get(balancer.port, "/served")).status == 200
+        app.status = 404
+        assert (await get(balancer.port, "/unknown")).status == 404
+        leaving = await balancer.connect()
+        leaving.send("/hold")
+        await app.holds()
+        await leaving.close()
+        (left,) = await balancer.logs_access(1)
+        app.status = 500
+        assert (await get(balancer.port, "/ill")).status == 500
+        lines = await balancer.logs_access(2)
+    assert (left["target"], left["status"]) == ("/hold", 499)
+    assert "first_byte" not in left
+    assert [line["target"] for line in lines] == ["/hold", "/ill"]
+
+
 @pytest.mark.parametrize(("format", "begins"), [("logfmt", "time="), ("combined", "127.0.0.1 - - [")])
 async def test_other_formats(format: str, begins: str) -> None:
     async with app_replica() as app:

@@ -131,12 +131,7 @@ class Serving:
             self._loop.call_later(GONE_POLL, self._watch, deadline)
 
     def _flush(self) -> None:
-        lines = self._access_log.take()
-        for first in range(0, len(lines), LINES_PER_MESSAGE):
-            part = lines[first : first + LINES_PER_MESSAGE]
-            if not self._uplink.send(Access.of(part)):
-                self._access_log.dropped += len(part)
-        self._row[WORKER_LOG_DROPPED] = self._access_log.dropped
+        # The access log comes last: who has seen a line can look its request up.
         failures = self._proxy.take_failures()
         if failures:
             self._uplink.send(Failures(records=tuple(failures)))
@@ -145,6 +140,12 @@ class Serving:
             self._send_traces(traces)
         for explained in self._proxy.take_explanations():
             self._uplink.send(explained)
+        lines = self._access_log.take()
+        for first in range(0, len(lines), LINES_PER_MESSAGE):
+            part = lines[first : first + LINES_PER_MESSAGE]
+            if not self._uplink.send(Access.of(part)):
+                self._access_log.dropped += len(part)
+        self._row[WORKER_LOG_DROPPED] = self._access_log.dropped
         # If this message is dropped, the rows stay unused until this incarnation ends.
         released = self._proxy.take_released()
         if released:

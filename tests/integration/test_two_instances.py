@@ -131,7 +131,8 @@ async def test_a_policy_sees_only_its_own_load() -> None:
         for client in held:
             client.send("/hold")
         for app in apps:
-            await app.holds()
+            for _ in range(2):
+                await app.holds()
         # Both apps work on two requests of `one`. For `two` they are idle, and it takes turns.
         before = [app.requests for app in apps]
         for _ in range(4):
